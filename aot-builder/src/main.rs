@@ -1,0 +1,2 @@
+//! aot-builder
+fn main() {}

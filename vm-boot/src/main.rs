@@ -1,0 +1,2 @@
+//! vm-boot
+fn main() {}
