@@ -13,6 +13,8 @@
 //! Values are 64-bit, also those of FP registers (the raw, NaN-boxed image). Sub-word results are
 //! composed (`addw` is `un(Sext32, bin(Add, ..))`).
 
+#![allow(missing_docs, reason = "one comment speaks for a group of variants")]
+
 use crate::trap::Cause;
 
 /// One decoded instruction, already expanded if it was compressed.
@@ -100,15 +102,22 @@ pub struct Mem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Un {
     /// Sign-extend the low 8, 16, 32 bits.
-    Sext8, #[allow(missing_docs, reason = "named by the line above")] Sext16, #[allow(missing_docs, reason = "named above")] Sext32,
+    Sext8,
+    Sext16,
+    Sext32,
     /// Zero-extend the low 8, 16, 32 bits.
-    Zext8, #[allow(missing_docs, reason = "named by the line above")] Zext16, #[allow(missing_docs, reason = "named above")] Zext32,
+    Zext8,
+    Zext16,
+    Zext32,
     /// Count leading zeros of 64 bits (64 for 0), or of the low 32 (32 for 0).
-    Clz64, #[allow(missing_docs, reason = "named by the line above")] Clz32,
+    Clz64,
+    Clz32,
     /// Count trailing zeros, likewise.
-    Ctz64, #[allow(missing_docs, reason = "named by the line above")] Ctz32,
+    Ctz64,
+    Ctz32,
     /// Count ones of 64 or of the low 32 bits.
-    Cpop64, #[allow(missing_docs, reason = "named by the line above")] Cpop32,
+    Cpop64,
+    Cpop32,
     /// Reverse the bytes of 64 bits.
     Rev8,
     /// Each byte becomes 0xff if it is not 0 (Zbb `orc.b`).
@@ -121,29 +130,47 @@ pub enum Un {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bin {
     /// Wrapping sum, difference.
-    Add, #[allow(missing_docs, reason = "named by the line above")] Sub,
+    Add,
+    Sub,
     /// Bitwise.
-    And, #[allow(missing_docs, reason = "named by the line above")] Or, #[allow(missing_docs, reason = "named above")] Xor,
+    And,
+    Or,
+    Xor,
     /// Shifts and rotations by the low 6 bits of the second operand.
-    Sll, #[allow(missing_docs, reason = "named by the line above")] Srl, #[allow(missing_docs, reason = "named above")] Sra,
-    #[allow(missing_docs, reason = "named above")] Rol, #[allow(missing_docs, reason = "named above")] Ror,
+    Sll,
+    Srl,
+    Sra,
+    Rol,
+    Ror,
     /// Low and high halves of the product (signed, signed×unsigned, unsigned).
-    Mul, #[allow(missing_docs, reason = "named by the line above")] Mulh, #[allow(missing_docs, reason = "named above")] Mulhsu, #[allow(missing_docs, reason = "named above")] Mulhu,
+    Mul,
+    Mulh,
+    Mulhsu,
+    Mulhu,
     /// RISC-V division: by zero gives all ones and the dividend; overflow wraps.
-    Div, #[allow(missing_docs, reason = "named by the line above")] Divu, #[allow(missing_docs, reason = "named above")] Rem, #[allow(missing_docs, reason = "named above")] Remu,
+    Div,
+    Divu,
+    Rem,
+    Remu,
     /// Signed and unsigned extremes.
-    Min, #[allow(missing_docs, reason = "named by the line above")] Max, #[allow(missing_docs, reason = "named above")] Minu, #[allow(missing_docs, reason = "named above")] Maxu,
+    Min,
+    Max,
+    Minu,
+    Maxu,
 }
 
 /// Comparisons; the result is 0 or 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cmp {
     /// Equal, not equal.
-    Eq, #[allow(missing_docs, reason = "named by the line above")] Ne,
+    Eq,
+    Ne,
     /// Signed.
-    Lt, #[allow(missing_docs, reason = "named by the line above")] Ge,
+    Lt,
+    Ge,
     /// Unsigned.
-    Ltu, #[allow(missing_docs, reason = "named by the line above")] Geu,
+    Ltu,
+    Geu,
 }
 
 /// Read-modify-write operations of the A extension.
@@ -154,9 +181,14 @@ pub enum Amo {
     /// Sum.
     Add,
     /// Bitwise.
-    Xor, #[allow(missing_docs, reason = "named by the line above")] And, #[allow(missing_docs, reason = "named above")] Or,
+    Xor,
+    And,
+    Or,
     /// Extremes, signed and unsigned, at the access width.
-    Min, #[allow(missing_docs, reason = "named by the line above")] Max, #[allow(missing_docs, reason = "named above")] Minu, #[allow(missing_docs, reason = "named above")] Maxu,
+    Min,
+    Max,
+    Minu,
+    Maxu,
 }
 
 /// `aq` and `rl` of an atomic.
@@ -193,13 +225,15 @@ pub enum Sys {
     /// Wait for interrupt.
     Wfi,
     /// Wait on a reservation set (Zawrs): `wrs.nto`, `wrs.sto`.
-    WrsNto, #[allow(missing_docs, reason = "named by the line above")] WrsSto,
+    WrsNto,
+    WrsSto,
     /// `sfence.vma rs1, rs2`; operands `a` = address, `b` = ASID; whether rs1/rs2 are x0 is in the insn.
     SfenceVma,
     /// `sinval.vma rs1, rs2`.
     SinvalVma,
     /// `sfence.w.inval`, `sfence.inval.ir`.
-    SfenceWInval, #[allow(missing_docs, reason = "named by the line above")] SfenceInvalIr,
+    SfenceWInval,
+    SfenceInvalIr,
     /// Instruction fence.
     FenceI,
     /// Spin-loop hint (Zihintpause).
@@ -210,7 +244,9 @@ pub enum Sys {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cbo {
     /// Invalidate, clean, flush.
-    Inval, #[allow(missing_docs, reason = "named by the line above")] Clean, #[allow(missing_docs, reason = "named above")] Flush,
+    Inval,
+    Clean,
+    Flush,
     /// Zero the block.
     Zero,
 }
@@ -230,9 +266,11 @@ pub enum Fmt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Int {
     /// Signed, unsigned 32 bits; results are sign-extended to 64 also when unsigned.
-    W, #[allow(missing_docs, reason = "named by the line above")] Wu,
+    W,
+    Wu,
     /// Signed, unsigned 64 bits.
-    L, #[allow(missing_docs, reason = "named by the line above")] Lu,
+    L,
+    Lu,
 }
 
 /// Rounding mode of an instruction (unprivileged manual, 20.2). Reserved encodings never get here.
@@ -258,17 +296,31 @@ pub enum Rm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fp {
     /// Arithmetic; unused operands are ignored.
-    Add, #[allow(missing_docs, reason = "named by the line above")] Sub, #[allow(missing_docs, reason = "named above")] Mul,
-    #[allow(missing_docs, reason = "named above")] Div, #[allow(missing_docs, reason = "named above")] Sqrt,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Sqrt,
     /// `±(a*b) ± c`, fused: `fmadd`, `fmsub`, `fnmsub`, `fnmadd`.
-    Madd, #[allow(missing_docs, reason = "named by the line above")] Msub, #[allow(missing_docs, reason = "named above")] Nmsub, #[allow(missing_docs, reason = "named above")] Nmadd,
+    Madd,
+    Msub,
+    Nmsub,
+    Nmadd,
     /// Sign injection: `fsgnj`, `fsgnjn`, `fsgnjx`. Raises nothing.
-    Sgnj, #[allow(missing_docs, reason = "named by the line above")] Sgnjn, #[allow(missing_docs, reason = "named above")] Sgnjx,
+    Sgnj,
+    Sgnjn,
+    Sgnjx,
     /// `fmin`, `fmax`, and Zfa's `fminm`, `fmaxm`.
-    Min, #[allow(missing_docs, reason = "named by the line above")] Max, #[allow(missing_docs, reason = "named above")] Minm, #[allow(missing_docs, reason = "named above")] Maxm,
+    Min,
+    Max,
+    Minm,
+    Maxm,
     /// Comparisons with an integer result: quiet `feq`, signalling `flt`, `fle`, Zfa's quiet `fltq`, `fleq`.
-    Eq, #[allow(missing_docs, reason = "named by the line above")] Lt, #[allow(missing_docs, reason = "named above")] Le,
-    #[allow(missing_docs, reason = "named above")] Ltq, #[allow(missing_docs, reason = "named above")] Leq,
+    Eq,
+    Lt,
+    Le,
+    Ltq,
+    Leq,
     /// `fclass`; integer result.
     Class,
     /// To an integer (saturating, NaN to the greatest); integer result.
@@ -280,7 +332,8 @@ pub enum Fp {
     /// From another FP format.
     FromFmt(Fmt),
     /// Zfa `fround`, `froundnx`.
-    Round, #[allow(missing_docs, reason = "named by the line above")] RoundNx,
+    Round,
+    RoundNx,
 }
 
 /// Operations that give instructions their meaning.
@@ -317,15 +370,45 @@ pub trait Emit {
     /// Stores the low bytes of `v`; any alignment; stores nothing if any byte faults.
     fn store(&mut self, i: &Insn, m: Mem, addr: Self::X, v: Self::X) -> Result<(), Self::Stop>;
     /// Atomic read-modify-write; gives the old value, sign-extended. Misaligned: access fault.
-    fn amo(&mut self, i: &Insn, size: Size, op: Amo, addr: Self::X, v: Self::X, o: Order) -> Result<Self::X, Self::Stop>;
+    fn amo(
+        &mut self,
+        i: &Insn,
+        size: Size,
+        op: Amo,
+        addr: Self::X,
+        v: Self::X,
+        o: Order,
+    ) -> Result<Self::X, Self::Stop>;
     /// Load-reserved, sign-extended.
     fn lr(&mut self, i: &Insn, size: Size, addr: Self::X, o: Order) -> Result<Self::X, Self::Stop>;
     /// Store-conditional: 0 if stored, 1 if not.
-    fn sc(&mut self, i: &Insn, size: Size, addr: Self::X, v: Self::X, o: Order) -> Result<Self::X, Self::Stop>;
+    fn sc(
+        &mut self,
+        i: &Insn,
+        size: Size,
+        addr: Self::X,
+        v: Self::X,
+        o: Order,
+    ) -> Result<Self::X, Self::Stop>;
     /// Compare-and-swap (Zacas); gives the old value, sign-extended.
-    fn cas(&mut self, i: &Insn, size: Size, addr: Self::X, expect: Self::X, new: Self::X, o: Order) -> Result<Self::X, Self::Stop>;
+    fn cas(
+        &mut self,
+        i: &Insn,
+        size: Size,
+        addr: Self::X,
+        expect: Self::X,
+        new: Self::X,
+        o: Order,
+    ) -> Result<Self::X, Self::Stop>;
     /// 128-bit compare-and-swap (`amocas.q`); pairs are (low, high).
-    fn cas_pair(&mut self, i: &Insn, addr: Self::X, expect: (Self::X, Self::X), new: (Self::X, Self::X), o: Order) -> Result<(Self::X, Self::X), Self::Stop>;
+    fn cas_pair(
+        &mut self,
+        i: &Insn,
+        addr: Self::X,
+        expect: (Self::X, Self::X),
+        new: (Self::X, Self::X),
+        o: Order,
+    ) -> Result<(Self::X, Self::X), Self::Stop>;
     /// `fence`: predecessor and successor sets as in the encoding (bit 3 = I, 2 = O, 1 = R, 0 = W).
     fn fence(&mut self, pred: u8, succ: u8);
     /// Cache-block operation at `addr`.
@@ -334,11 +417,28 @@ pub trait Emit {
     /// Stops with an illegal instruction if `mstatus.FS` is off. Called first by every FP instruction.
     fn fp_on(&mut self, i: &Insn) -> Result<(), Self::Stop>;
     /// Floating-point operation in format `fmt`.
-    fn fp(&mut self, i: &Insn, op: Fp, fmt: Fmt, rm: Rm, a: Self::X, b: Self::X, c: Self::X) -> Result<Self::X, Self::Stop>;
+    fn fp(
+        &mut self,
+        i: &Insn,
+        op: Fp,
+        fmt: Fmt,
+        rm: Rm,
+        a: Self::X,
+        b: Self::X,
+        c: Self::X,
+    ) -> Result<Self::X, Self::Stop>;
 
     /// Changes CSR `num`; gives the old value. `read`/`write` say whether the access reads or writes
     /// at all (unprivileged manual, 6.1).
-    fn csr(&mut self, i: &Insn, op: CsrOp, num: u16, src: Self::X, read: bool, write: bool) -> Result<Self::X, Self::Stop>;
+    fn csr(
+        &mut self,
+        i: &Insn,
+        op: CsrOp,
+        num: u16,
+        src: Self::X,
+        read: bool,
+        write: bool,
+    ) -> Result<Self::X, Self::Stop>;
     /// System instruction with operands rs1, rs2.
     fn sys(&mut self, i: &Insn, op: Sys, a: Self::X, b: Self::X) -> Step<Self>
     where
