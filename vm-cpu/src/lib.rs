@@ -1,1 +1,5 @@
 //! vm-cpu
+
+pub mod fp;
+pub mod isa;
+pub mod trap;

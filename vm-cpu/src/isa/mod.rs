@@ -1,0 +1,7 @@
+//! The instruction set.
+
+pub mod emit;
+
+/// Rows of the encoding table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {}
