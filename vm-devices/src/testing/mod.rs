@@ -1,0 +1,4 @@
+//! Stand-ins for the machine, used by this crate's tests and, through the
+//! feature `testing`, by fuzz targets.
+
+pub mod wires;
