@@ -1,6 +1,7 @@
 //! The instruction set.
 
 pub mod emit;
+pub mod ext;
 
 /// Rows of the encoding table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
