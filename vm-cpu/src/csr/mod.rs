@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use self::counters::Counter;
 pub use self::dump::Dump;
 use self::fields::{envcfg, mip, status as ms};
-pub use self::table::{Name, name};
+pub use self::table::{Name, looks_at_time, name};
 use crate::config::CpuConfig;
 use crate::isa::emit::CsrOp;
 use crate::isa::ext::Extension;
@@ -71,7 +71,7 @@ impl Priv {
 /// What a CSR access sees of the world outside the file, all taken at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CsrEnv {
-    /// The machine's time, in ticks.
+    /// The machine's time, in ticks. Only [`looks_at_time`] CSRs depend on it.
     pub time: u64,
     /// Free-running cycle count before this instruction.
     pub cycle: u64,

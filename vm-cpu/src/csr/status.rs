@@ -3,12 +3,15 @@
 
 use super::fields::{counter, envcfg, satp, status as ms};
 use super::{CsrEnv, CsrFile, Effects, Priv, merge};
+use crate::isa::emit::Rm;
 use crate::isa::ext::Extension;
 
 /// Fields that `sstatus` writes, of those that `mstatus` has.
 const SSTATUS: u64 = ms::SIE | ms::SPIE | ms::SPP | ms::FS | ms::SUM | ms::MXR;
 /// Fields that `mstatus` writes.
 const MSTATUS: u64 = SSTATUS | ms::MIE | ms::MPIE | ms::MPP | ms::MPRV | ms::TVM | ms::TW | ms::TSR;
+/// Bits of `fflags`.
+const FFLAGS: u8 = 0x1f;
 
 impl CsrFile {
     /// The privilege of loads and stores: that of `MPP` while `MPRV`.
@@ -24,6 +27,17 @@ impl CsrFile {
     /// Marks the FP registers as changed.
     pub fn dirty_fp(&mut self) {
         self.mstatus |= ms::FS;
+    }
+
+    /// Accrues exception flags, as an FP instruction does.
+    pub fn raise_fp(&mut self, flags: u8) {
+        self.fflags |= flags & FFLAGS;
+        self.dirty_fp();
+    }
+
+    /// The rounding mode in `frm`; `None` if it holds a reserved value.
+    pub fn rounding(&self) -> Option<Rm> {
+        [Rm::Rne, Rm::Rtz, Rm::Rdn, Rm::Rup, Rm::Rmm].get(usize::from(self.frm)).copied()
     }
 
     /// `MPP` as a mode.
@@ -115,7 +129,7 @@ impl CsrFile {
     /// Any write makes the FP state dirty, also one that changes nothing.
     pub(super) fn write_fcsr(&mut self, frm: u8, fflags: u8) -> Effects {
         self.frm = frm & 7;
-        self.fflags = fflags & 0x1f;
+        self.fflags = fflags & FFLAGS;
         self.dirty_fp();
         Effects::FP
     }

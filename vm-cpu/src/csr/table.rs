@@ -17,6 +17,8 @@ use crate::trap::Cause;
 
 /// Numbers that code outside the table speaks of.
 pub(super) const MIP: u16 = 0x344;
+const SIP: u16 = 0x144;
+const TIME: u16 = 0xc01;
 pub(super) const MEDELEG: u16 = 0x302;
 pub(super) const MIDELEG: u16 = 0x303;
 pub(super) const MCOUNTEREN: u16 = 0x306;
@@ -328,6 +330,11 @@ pub(super) fn rows() -> &'static [Row] {
 /// The name of CSR `num`, as assemblers spell it, if this machine knows it.
 pub fn name(num: u16) -> Option<Name> {
     find(num).map(|row| row.name)
+}
+
+/// Whether CSR `num` looks at [`CsrEnv::time`]: for others a caller need not read the clock.
+pub fn looks_at_time(num: u16) -> bool {
+    matches!(num, TIME | MIP | SIP)
 }
 
 /// The least privilege that may access CSR `num`. The manual's encoding 2 belongs to the hypervisor,
