@@ -18,16 +18,21 @@ pub mod clint;
 pub mod console;
 pub mod fdt;
 pub mod map;
+pub mod metrics;
+pub mod plic;
 pub mod power;
 pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod uart;
 pub mod wires;
 
 pub use bus::{AttachError, MmioBus, MmioDevice, MmioError};
 pub use clint::Clint;
 pub use console::ConsoleBackend;
 pub use fdt::{DeviceTree, Site};
+pub use plic::Plic;
 pub use power::Power;
 pub use snapshot::{RestoreError, Snapshot};
+pub use uart::Uart;
 pub use wires::{Clock, HartLine, HartLines, IrqLine, PowerEvents};
