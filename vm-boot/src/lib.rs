@@ -1,1 +1,11 @@
-//! vm-boot
+//! vm-boot: everything that makes harts, memory and devices into a machine that boots.
+//!
+//! ```text
+//!  cli ─► config ─► machine (assembly, FDT, reset) ─► runtime (states, commands, hart threads)
+//!                     │ loader (kernel, firmware)        │ sbi (built-in), console, htif
+//! ```
+
+pub mod cli;
+pub mod log;
+pub mod sbi;
+pub mod version;

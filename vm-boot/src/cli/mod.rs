@@ -1,0 +1,179 @@
+//! The command line: what can be asked for, and the defaults.
+//!
+//! Every option of `run` is optional here, because a configuration file may supply it; [`RunArgs`] of
+//! the command line laid over [`RunArgs`] of the file gives what was asked for, and [`crate::config`]
+//! checks that it makes sense as a whole.
+
+mod file;
+pub mod nearest;
+pub mod value;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use file::FileError;
+use value::{Cpus, Disk, Memory, Serial, Virtio};
+
+const EXAMPLES: &str = "\
+Examples:
+  vm-boot run --kernel Image --initrd initramfs.cpio.gz --append \"console=ttyS0\"
+  vm-boot run --kernel Image --disk file=root.img --append \"root=/dev/vda console=ttyS0\" --cpus 2
+  vm-boot run --firmware fw_dynamic.bin --kernel Image --memory 2G
+  vm-boot run --kernel kernel.elf            a bare ELF, in M-mode
+  vm-boot run --config machine.toml          the same options, from a file
+
+On the guest's console: Ctrl-A x quits, Ctrl-A c opens the monitor, Ctrl-A h lists the keys.
+Exit code: the guest's own; 1 if the machine failed, 2 if the command was wrong.";
+
+const RUN_NOTES: &str = "\
+How a payload is started:
+  Linux Image (raw, gzip, zstd)   S-mode on the built-in SBI
+  ELF                             M-mode at its entry; --mode s: S-mode on the built-in SBI
+  with --firmware                 the firmware in M-mode; the kernel is loaded for it
+A bare ELF ends the machine through the test device at 0x100000 or, if it has a symbol `tohost`,
+through HTIF: storing (code << 1) | 1 there. A configuration file has the same names as keys:
+  kernel = \"Image\"
+  memory = \"1G\"
+  disk = [{ file = \"root.img\", ro = true }]";
+
+/// Boots unmodified RISC-V systems: a 64-bit RISC-V machine as a program.
+#[derive(Debug, Parser)]
+#[command(name = "vm-boot", version, long_version = crate::version::LONG, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Logging, the same for every command.
+    #[command(flatten)]
+    pub logging: Logging,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a machine
+    #[command(after_help = RUN_NOTES)]
+    Run(Box<RunArgs>),
+}
+
+/// What goes to standard error, and how.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Logging {
+    /// Log more to standard error: -v what happens, -vv details, -vvv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Form of the log
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub log: LogForm,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogForm {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Present.
+    On,
+    /// Absent.
+    Off,
+}
+
+/// In which mode a payload starts when there is no firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// By its kind: a Linux Image in S-mode, an ELF in M-mode.
+    Auto,
+    /// In M-mode, all harts at once, as after reset.
+    M,
+    /// In S-mode on the built-in SBI, on hart 0.
+    S,
+}
+
+/// Options of `run`; the long names are also the keys of a configuration file.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    /// Kernel: Linux Image, ELF, or with --firmware also a raw binary
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// Initial RAM disk for the kernel
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+    /// Command line of the kernel
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub append: Option<String>,
+    /// Firmware to run in M-mode instead of the built-in SBI: raw binary or ELF
+    #[arg(long, value_name = "FILE")]
+    pub firmware: Option<PathBuf>,
+    /// Mode in which the kernel starts when there is no firmware [default: auto]
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
+    /// A raw disk image: file=PATH[,ro][,id=NAME][,transport=v1|v2]; may be repeated
+    #[arg(long, value_name = "DISK")]
+    pub disk: Vec<Disk>,
+    /// Size of RAM: a number with K, M, G or T [default: 1G]
+    #[arg(long, short, value_name = "SIZE")]
+    pub memory: Option<Memory>,
+    /// Number of harts, 1 to 16 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<Cpus>,
+    /// Extensions of the harts, such as rv64gc,svinval=off [default: all that are implemented]
+    #[arg(long, value_name = "ISA")]
+    pub cpu: Option<String>,
+    /// Device tree to use instead of the generated one; /chosen is still filled in
+    #[arg(long, value_name = "FILE")]
+    pub dtb: Option<PathBuf>,
+    /// Write the device tree to FILE and end without starting
+    #[arg(long, value_name = "FILE")]
+    pub dump_dtb: Option<PathBuf>,
+    /// Serial port: stdio, none, pty or file=PATH [default: stdio]
+    #[arg(long, value_name = "WHERE")]
+    pub serial: Option<Serial>,
+    /// Random number device [default: on]
+    #[arg(long, value_enum)]
+    pub rng: Option<Switch>,
+    /// Register layout of virtio devices [default: v2]
+    #[arg(long, value_enum)]
+    pub virtio: Option<Virtio>,
+    /// Take options from a TOML file; those on the command line come first
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// Reads the file named by `--config`, if any, and lays these options over it.
+    pub fn with_file(mut self) -> Result<Self, FileError> {
+        match self.config.take() {
+            Some(path) => Ok(self.over(file::read(&path)?)),
+            None => Ok(self),
+        }
+    }
+
+    /// These options where given, else those of `base`. Disks replace, they do not add up.
+    fn over(self, base: Self) -> Self {
+        Self {
+            kernel: self.kernel.or(base.kernel),
+            initrd: self.initrd.or(base.initrd),
+            append: self.append.or(base.append),
+            firmware: self.firmware.or(base.firmware),
+            mode: self.mode.or(base.mode),
+            disk: if self.disk.is_empty() { base.disk } else { self.disk },
+            memory: self.memory.or(base.memory),
+            cpus: self.cpus.or(base.cpus),
+            cpu: self.cpu.or(base.cpu),
+            dtb: self.dtb.or(base.dtb),
+            dump_dtb: self.dump_dtb.or(base.dump_dtb),
+            serial: self.serial.or(base.serial),
+            rng: self.rng.or(base.rng),
+            virtio: self.virtio.or(base.virtio),
+            config: None,
+        }
+    }
+}
