@@ -1,0 +1,81 @@
+//! What makes translations die: fences, SUM, and pages that come to hold code.
+
+use super::{Class, Lane, SoftTlb};
+use crate::PAGE;
+
+impl SoftTlb {
+    /// `sfence.vma x0, x0`: every translation of U and S dies, in constant time.
+    pub fn flush_all(&mut self) {
+        self.stats.flush_all += 1;
+        self.step();
+    }
+
+    /// `sfence.vma x0, asid`: every translation of that ASID dies. (Those of global pages too, as far as
+    /// they were used under it.)
+    pub fn flush_asid(&mut self, asid: u16) {
+        self.stats.flush_asid += 1;
+        self.kill_asid(asid);
+    }
+
+    /// `sfence.vma va, asid` (`None`: x0): the translation of `va` dies, whatever its page's size. An
+    /// entry of another ASID for the same address may die with it.
+    pub fn flush_page(&mut self, va: u64, asid: Option<u16>) {
+        self.stats.flush_page += 1;
+        let tag = va & !(PAGE - 1);
+        self.lanes[Class::U as usize].kill(tag);
+        self.lanes[Class::S as usize].kill(tag);
+        self.walks.drop_page(va);
+        if self.large.may_hold(va) {
+            self.stats.large_steps += 1;
+            match asid {
+                Some(asid) => self.kill_asid(asid),
+                None => self.step(),
+            }
+        }
+    }
+
+    /// PMP or the memory map changed: everything dies, that of M too.
+    pub fn reset(&mut self) {
+        match self.spaces.fresh() {
+            Some(id) => self.lanes[Class::M as usize].id = id,
+            None => {
+                self.start_anew();
+            }
+        }
+        self.step();
+    }
+
+    /// `mstatus.SUM` was cleared: S loses its entries for user pages, and only those.
+    pub fn sum_cleared(&mut self) {
+        let lane = &mut self.lanes[Class::S as usize];
+        let killed = if self.sum.len() < super::SUM_LIST {
+            self.sum.iter().filter(|&&at| lane.kill_user(at)).count()
+        } else {
+            lane.kill_users()
+        };
+        self.stats.sum_kills += killed as u64;
+        self.sum.clear();
+    }
+
+    /// The page at `page_gpa` has come to hold code: its stores no longer hit.
+    pub fn revoke_write(&mut self, page_gpa: u64) {
+        let host = page_gpa.wrapping_add(self.memory.host_offset());
+        self.stats.revokes += self.lanes.iter_mut().map(|lane| lane.revoke(host)).sum::<u64>();
+    }
+
+    /// No store hits any more until it is filled again: a round of the dirty log begins.
+    pub fn revoke_write_all(&mut self) {
+        self.stats.revokes += self.lanes.iter_mut().map(Lane::revoke_all).sum::<u64>();
+    }
+
+    fn step(&mut self) {
+        self.spaces.kill_all();
+        self.large.clear();
+        self.reenter();
+    }
+
+    fn kill_asid(&mut self, asid: u16) {
+        self.spaces.kill_asid(asid);
+        self.reenter();
+    }
+}

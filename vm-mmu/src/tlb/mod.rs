@@ -1,0 +1,227 @@
+//! The soft-TLB of one hart: from a virtual address to host memory in two compares.
+//!
+//! ```text
+//!  class (U, S, M) ──► lane: 1024 entries, id of its address space now
+//!                      entry[va >> 12 & 1023]:
+//!                        tag   read write exec  flags  addend          32 bytes
+//!                        va    = id if permitted, else 0   host = va + addend
+//!  hit:  va - tag <= 4096 - size   &&   entry.{read,write,exec} == lane.id
+//! ```
+//! The first compare holds for any address of the page from which `size` bytes do not leave it, so a
+//! misaligned access inside a page costs nothing extra. The second says at once that the entry is
+//! alive, of this address space, and permits the access.
+//!
+//! **Invariants.** An id is given out once; whatever kills translations of an address space gives it a
+//! new id and sweeps nothing. A page that holds code has no write permission in any entry but the
+//! `CODE` flag, so its stores come to the slow path, which recognises them without a walk. Entries for
+//! user pages in the S lane exist only while SUM is set. Pages larger than 4 KiB are cached as 4 KiB
+//! pieces; a filter of the large pages seen tells whether a fence by address must kill more than one
+//! entry.
+
+mod entry;
+mod filter;
+mod flush;
+mod spaces;
+
+use std::sync::Arc;
+
+use crate::{Access, AddressSpace, Leaf, PAGE, RamRef, WalkCache};
+use entry::{CODE, LARGE, Lane, USER};
+pub use entry::{ENTRIES, Entry};
+use filter::LargePages;
+use spaces::{Key, Spaces};
+
+/// Privilege classes, each with its own entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Class {
+    /// User.
+    U = 0,
+    /// Supervisor.
+    S = 1,
+    /// Machine: never translated.
+    M = 2,
+}
+
+/// Counts since the TLB was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlbStats {
+    /// Misses that were filled from a walk.
+    pub fills: u64,
+    /// Misses of S on user pages that were filled from the U lane.
+    pub borrows: u64,
+    /// Fences for everything.
+    pub flush_all: u64,
+    /// Fences by ASID.
+    pub flush_asid: u64,
+    /// Fences by address.
+    pub flush_page: u64,
+    /// Fences by address that met a large page and so killed a whole generation.
+    pub large_steps: u64,
+    /// Entries killed because SUM was cleared.
+    pub sum_kills: u64,
+    /// Write tags taken away.
+    pub revokes: u64,
+}
+
+/// How many S-lane entries for user pages are remembered one by one.
+const SUM_LIST: usize = 32;
+
+/// The soft-TLB of one hart.
+pub struct SoftTlb {
+    lanes: [Lane; 3],
+    memory: Arc<AddressSpace>,
+    spaces: Spaces,
+    /// Address space of the U and S lanes.
+    key: Key,
+    large: LargePages,
+    walks: WalkCache,
+    /// Indices of S-lane entries for user pages; full means that there may be more.
+    sum: Vec<u16>,
+    stats: TlbStats,
+}
+
+impl SoftTlb {
+    /// An empty TLB, with translation off (`satp` = 0).
+    pub fn new(memory: Arc<AddressSpace>) -> SoftTlb {
+        let mut tlb = SoftTlb {
+            lanes: [Lane::new(), Lane::new(), Lane::new()],
+            memory,
+            spaces: Spaces::new(),
+            key: Key { satp: 0, mxr: false },
+            large: LargePages::new(),
+            walks: WalkCache::new(),
+            sum: Vec::with_capacity(SUM_LIST),
+            stats: TlbStats::default(),
+        };
+        tlb.reset();
+        tlb
+    }
+
+    /// The address space whose memory this TLB reaches.
+    pub fn memory(&self) -> &Arc<AddressSpace> {
+        &self.memory
+    }
+
+    /// Translation of U and S is by this `satp`, with `mstatus.MXR` as given, from now on. Flushes
+    /// nothing. Returns the id of the address space.
+    pub fn switch(&mut self, satp: u64, mxr: bool) -> u32 {
+        self.key = Key { satp, mxr };
+        self.reenter()
+    }
+
+    /// Id that entries of `class` must carry now to be hit. Never 0.
+    #[inline(always)]
+    pub fn id(&self, class: Class) -> u32 {
+        self.lanes[class as usize].id
+    }
+
+    /// How often ids have been given out anew from 1. Whoever keeps ids outside of this TLB must
+    /// forget them when it changes.
+    pub fn epoch(&self) -> u64 {
+        self.spaces.epoch()
+    }
+
+    /// The entries of `class` for generated code; never moves.
+    pub fn entries(&self, class: Class) -> *const Entry {
+        self.lanes[class as usize].entries.as_ptr()
+    }
+
+    /// The cache of upper page-table levels, set to the current address space.
+    pub fn walk_cache(&mut self) -> &mut WalkCache {
+        self.walks.enter(self.lanes[Class::S as usize].id);
+        &mut self.walks
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> TlbStats {
+        self.stats
+    }
+
+    /// Makes `va` hit as `leaf` says (`leaf` is of the current address space and for `class`; what PMP
+    /// refuses is already taken out of it). `None` if there is no RAM: nothing is cached then.
+    ///
+    /// Writes are made to hit only if the page holds no code, and while dirty pages are noted only
+    /// if `access` is a store, which also notes it.
+    pub fn fill(&mut self, class: Class, va: u64, leaf: &Leaf, access: Access) -> Option<RamRef> {
+        let ram = self.memory.host_ptr(leaf.gpa, PAGE)?;
+        self.stats.fills += 1;
+        let tag = va & !(PAGE - 1);
+        let lane = &mut self.lanes[class as usize];
+        let grant = |yes: bool| if yes { lane.id } else { 0 };
+        let mut flags = 0;
+        let writable = leaf.write && ram.perm.write;
+        if writable && ram.code {
+            flags |= CODE;
+        }
+        if leaf.size > PAGE {
+            flags |= LARGE;
+            self.large.add(va, leaf.size);
+        }
+        let tracker = self.memory.tracker();
+        let unseen = tracker.logging() && access != Access::Store;
+        if writable && !unseen && access == Access::Store {
+            tracker.mark_dirty(leaf.gpa);
+        }
+        let user_of_s = class == Class::S && leaf.user;
+        if user_of_s {
+            flags |= USER;
+        }
+        let entry = Entry::new(
+            tag,
+            [
+                grant(leaf.read && ram.perm.read),
+                grant(writable && !ram.code && !unseen),
+                grant(leaf.exec && ram.perm.exec),
+            ],
+            flags,
+            ram.host.wrapping_sub(tag),
+        );
+        let at = lane.put(tag, entry);
+        if user_of_s {
+            self.note_sum(at);
+        }
+        Some(ram)
+    }
+
+    /// For a miss of S on a user page while SUM is set: takes the entry over from the U lane if it hits
+    /// there and permits `access`, which spares the walk.
+    pub fn borrow_user(&mut self, va: u64, access: Access) -> bool {
+        let [user, supervisor, _] = &mut self.lanes;
+        let Some(entry) = user.hit(va, access) else { return false };
+        let entry = entry.for_supervisor();
+        let at = supervisor.put(va, entry);
+        self.stats.borrows += 1;
+        self.note_sum(at);
+        true
+    }
+
+    fn note_sum(&mut self, at: u16) {
+        if self.sum.len() < SUM_LIST {
+            self.sum.push(at);
+        }
+    }
+
+    /// Gives the current address space its id (a new one if the old one died).
+    fn reenter(&mut self) -> u32 {
+        let id = match self.spaces.id(self.key) {
+            Some(id) => id,
+            None => return self.start_anew(),
+        };
+        self.lanes[Class::U as usize].id = id;
+        self.lanes[Class::S as usize].id = id;
+        id
+    }
+
+    /// Ids have run out: nothing old may be left when they begin again.
+    fn start_anew(&mut self) -> u32 {
+        self.lanes.iter_mut().for_each(Lane::clear);
+        self.walks.clear();
+        self.large.clear();
+        self.sum.clear();
+        self.spaces.restart();
+        let machine = self.spaces.fresh().unwrap_or(1);
+        self.lanes[Class::M as usize].id = machine;
+        self.reenter()
+    }
+}
