@@ -15,7 +15,8 @@ mod convert;
 mod format;
 mod round;
 
-use format::{Double, Format, Half, Single};
+use format::Half;
+pub(super) use format::{Double, Format, Single, is_nan};
 
 /// Does `op` in format `fmt`; the contract of [`super::apply`].
 ///

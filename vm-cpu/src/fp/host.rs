@@ -1,0 +1,332 @@
+//! The FPU of an x86-64 host: one instruction an operation, in inline assembly.
+//!
+//! Rust takes the floating-point environment for its default and its flags for nobody's, so guest
+//! arithmetic is never a Rust float operation: the compiler could fold it, move it across a read of the
+//! flags, or drop it for its unused result. Assembly without `pure` is neither dropped nor moved across
+//! other such assembly.
+//!
+//! Invariant: the control bits of MXCSR are the default whenever Rust code runs. Another rounding mode
+//! is in force only within one assembly block ([`Mode::Scoped`]); the flags alone may differ.
+//!
+//! ```text
+//!  MXCSR  15 FZ │ 14:13 RC │ 12:7 masks │ 6 DAZ │ 5 PE  4 UE  3 OE  2 ZE  1 DE  0 IE
+//!  fflags                                                        4 NV  3 DZ  2 OF  1 UF  0 NX
+//! ```
+
+#![allow(unsafe_code, reason = "guest arithmetic needs instructions whose flags and rounding are its own")]
+
+use std::arch::asm;
+use std::marker::PhantomData;
+
+use super::soft::{Double, Format, Single};
+use crate::isa::emit::Rm;
+
+/// All exceptions masked, rounding to nearest, subnormals kept, no flag raised.
+const DEFAULT: u32 = 0x1f80;
+
+/// In which MXCSR an instruction runs.
+pub enum Mode<'a> {
+    /// In the thread's, where its flags gather. Rounds to nearest; so only for [`Rm::Rne`], and for
+    /// instructions that do not look at the mode.
+    Sticky,
+    /// In one of its own.
+    Scoped(&'a mut Scope),
+}
+
+/// An MXCSR for one instruction; afterwards its flags.
+#[repr(C)]
+pub struct Scope {
+    outside: u32,
+    inside: u32,
+}
+
+impl Scope {
+    /// Rounding by `rm`, which must not be [`Rm::Rmm`]: the host lacks that.
+    #[inline(always)]
+    pub fn new(rm: Rm) -> Scope {
+        let rc = match rm {
+            Rm::Rne | Rm::Rmm | Rm::Dyn => 0,
+            Rm::Rdn => 1,
+            Rm::Rup => 2,
+            Rm::Rtz => 3,
+        };
+        Scope { outside: DEFAULT, inside: DEFAULT | rc << 13 }
+    }
+
+    /// What was raised, as `fflags`.
+    #[inline(always)]
+    pub fn flags(&self) -> u8 {
+        fflags(self.inside)
+    }
+}
+
+/// The flags of an MXCSR as `fflags`: the same in the opposite order, without x86's own DE.
+#[inline(always)]
+fn fflags(mxcsr: u32) -> u8 {
+    const TABLE: [u8; 64] = {
+        let mut table = [0; 64];
+        let mut i = 0;
+        while i < table.len() {
+            let reversed = (i as u8).reverse_bits() >> 2;
+            table[i] = reversed & 0xf | (reversed >> 5) << 4;
+            i += 1;
+        }
+        table
+    };
+    TABLE[(mxcsr % 64) as usize]
+}
+
+/// The MXCSR that a thread had.
+pub struct Saved {
+    mxcsr: u32,
+    /// Stays on its thread.
+    thread: PhantomData<*const ()>,
+}
+
+impl Saved {
+    /// The MXCSR of this thread.
+    pub fn new() -> Saved {
+        Saved { mxcsr: read(), thread: PhantomData }
+    }
+
+    /// Puts it back.
+    pub fn restore(&self) {
+        // SAFETY: what this thread ran with before; it was read from the register, so it holds no
+        // reserved bit.
+        unsafe { load(self.mxcsr) };
+    }
+}
+
+/// What the thread's MXCSR has gathered, as `fflags`.
+#[inline(always)]
+pub fn sticky() -> u8 {
+    fflags(read())
+}
+
+/// Makes the thread's MXCSR the default, with no flag raised.
+#[inline(always)]
+pub fn reset() {
+    // SAFETY: these are the control bits that Rust assumes, and it gives no meaning to the flags.
+    unsafe { load(DEFAULT) };
+}
+
+#[inline(always)]
+fn read() -> u32 {
+    let mut value = 0u32;
+    // SAFETY: stores four bytes to a live `u32` and changes nothing else.
+    unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut value, options(nostack)) };
+    value
+}
+
+/// # Safety
+/// `value` has no reserved bit, and control bits under which this thread may run Rust code.
+#[inline(always)]
+unsafe fn load(value: u32) {
+    // SAFETY: reads four bytes of a live `u32`; without a reserved bit it does not fault. The rest is the
+    // caller's word.
+    unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const value, options(nostack)) };
+}
+
+/// Runs one instruction, or a few, in the MXCSR that `$mode` says.
+macro_rules! run {
+    ($mode:expr, [$($insn:tt),*], $($operands:tt)*) => {
+        match $mode {
+            // SAFETY: what this file hands to the macro works on the operands named, the arithmetic flags
+            // and the flags of MXCSR, and the options claim no more. What not every x86-64 has comes with
+            // proof of the CPU (`Sse41`, `Fma`). All exceptions are masked, so nothing traps.
+            Mode::Sticky => unsafe {
+                asm!(concat!($($insn),*), $($operands)*, options(nomem, nostack))
+            },
+            // SAFETY: as above. Besides, `scope` points at the two words of a `Scope`, live and borrowed,
+            // both valid MXCSR values; the last instruction brings back what was in force before the
+            // first, so that Rust code runs in no other mode.
+            Mode::Scoped(scope) => unsafe {
+                asm!(
+                    "stmxcsr [{scope}]",
+                    "ldmxcsr [{scope} + 4]",
+                    concat!($($insn),*),
+                    "stmxcsr [{scope} + 4]",
+                    "ldmxcsr [{scope}]",
+                    scope = in(reg) &raw mut **scope,
+                    $($operands)*,
+                    options(nostack)
+                )
+            },
+        }
+    };
+}
+
+/// Proof that the CPU has SSE4.1.
+#[derive(Clone, Copy)]
+pub struct Sse41(());
+
+impl Sse41 {
+    /// `None` if it has not.
+    #[inline(always)]
+    pub fn detect() -> Option<Sse41> {
+        is_x86_feature_detected!("sse4.1").then_some(Sse41(()))
+    }
+}
+
+/// Proof that the CPU has FMA3, and the system lets it be used.
+#[derive(Clone, Copy)]
+pub struct Fma(());
+
+impl Fma {
+    /// `None` if it has not.
+    #[inline(always)]
+    pub fn detect() -> Option<Fma> {
+        is_x86_feature_detected!("fma").then_some(Fma(()))
+    }
+}
+
+/// A function that runs one format's instruction.
+macro_rules! instruction {
+    // Destination and source are one register, so that nothing waits for an older value of it.
+    ($name:ident($float:ty) = $($insn:tt),*) => {
+        #[inline(always)]
+        fn $name(mode: &mut Mode<'_>, x: u64) -> u64 {
+            let mut r = <$float>::from_bits(x as _);
+            run!(mode, [$($insn),*], r = inout(xmm_reg) r);
+            r.to_bits().into()
+        }
+    };
+    (round $name:ident, $float:ty, $s:literal, $silent:literal) => {
+        #[inline(always)]
+        fn $name(_: Sse41, mode: &mut Mode<'_>, rm: Rm, x: u64) -> u64 {
+            let mut r = <$float>::from_bits(x as _);
+            match rm {
+                Rm::Rdn => run!(mode, ["round", $s, " {r}, {r}, 1+", $silent], r = inout(xmm_reg) r),
+                Rm::Rup => run!(mode, ["round", $s, " {r}, {r}, 2+", $silent], r = inout(xmm_reg) r),
+                Rm::Rtz => run!(mode, ["round", $s, " {r}, {r}, 3+", $silent], r = inout(xmm_reg) r),
+                Rm::Rne | Rm::Rmm | Rm::Dyn => {
+                    run!(mode, ["round", $s, " {r}, {r}, ", $silent], r = inout(xmm_reg) r)
+                }
+            }
+            r.to_bits().into()
+        }
+    };
+    ($name:ident($float:ty, y) = $($insn:tt),*) => {
+        #[inline(always)]
+        fn $name(mode: &mut Mode<'_>, x: u64, y: u64) -> u64 {
+            let (mut r, y) = (<$float>::from_bits(x as _), <$float>::from_bits(y as _));
+            run!(mode, [$($insn),*, " {r}, {y}"], r = inout(xmm_reg) r, y = in(xmm_reg) y);
+            r.to_bits().into()
+        }
+    };
+    ($name:ident($float:ty, y, z) = $($insn:tt),*) => {
+        #[inline(always)]
+        fn $name(_: Fma, mode: &mut Mode<'_>, x: u64, y: u64, z: u64) -> u64 {
+            let mut r = <$float>::from_bits(x as _);
+            let (y, z) = (<$float>::from_bits(y as _), <$float>::from_bits(z as _));
+            run!(
+                mode,
+                [$($insn),*, " {r}, {y}, {z}"],
+                r = inout(xmm_reg) r,
+                y = in(xmm_reg) y,
+                z = in(xmm_reg) z
+            );
+            r.to_bits().into()
+        }
+    };
+    ($name:ident($float:ty) -> int $int:ty = $($insn:tt),*) => {
+        #[inline(always)]
+        fn $name(mode: &mut Mode<'_>, x: u64) -> $int {
+            let n: $int;
+            run!(mode, [$($insn),*], n = out(reg) n, x = in(xmm_reg) <$float>::from_bits(x as _));
+            n
+        }
+    };
+    // Merges into its destination, which is therefore cleared first.
+    ($name:ident(int $int:ty) -> $float:ty = $($insn:tt),*) => {
+        #[inline(always)]
+        fn $name(mode: &mut Mode<'_>, n: $int) -> u64 {
+            let mut r: $float = 0.0;
+            run!(mode, [$($insn),*], r = inout(xmm_reg) r, n = in(reg) n);
+            r.to_bits().into()
+        }
+    };
+    ($name:ident($float:ty, y) -> bool = $($insn:tt),*) => {
+        #[inline(always)]
+        fn $name(mode: &mut Mode<'_>, x: u64, y: u64) -> bool {
+            let (x, y) = (<$float>::from_bits(x as _), <$float>::from_bits(y as _));
+            let truth: u8;
+            run!(mode, [$($insn),*], x = in(xmm_reg) x, y = in(xmm_reg) y, truth = out(reg_byte) truth);
+            truth != 0
+        }
+    };
+}
+
+/// The instructions of one format. Operands and FP results are bits of the format; a NaN result is not
+/// yet the canonical one.
+pub trait Scalar: Format {
+    fn add(mode: &mut Mode<'_>, x: u64, y: u64) -> u64;
+    fn sub(mode: &mut Mode<'_>, x: u64, y: u64) -> u64;
+    fn mul(mode: &mut Mode<'_>, x: u64, y: u64) -> u64;
+    fn div(mode: &mut Mode<'_>, x: u64, y: u64) -> u64;
+    fn sqrt(mode: &mut Mode<'_>, x: u64) -> u64;
+
+    /// ±(`x` × `y`) ± `z`. Quiet if `z` is a quiet NaN, even for infinity × 0.
+    fn madd(_: Fma, mode: &mut Mode<'_>, x: u64, y: u64, z: u64) -> u64;
+    fn msub(_: Fma, mode: &mut Mode<'_>, x: u64, y: u64, z: u64) -> u64;
+    fn nmsub(_: Fma, mode: &mut Mode<'_>, x: u64, y: u64, z: u64) -> u64;
+    fn nmadd(_: Fma, mode: &mut Mode<'_>, x: u64, y: u64, z: u64) -> u64;
+
+    /// All ones or zero; quiet.
+    fn eq(mode: &mut Mode<'_>, x: u64, y: u64) -> u64;
+    /// Signalling.
+    fn lt(mode: &mut Mode<'_>, x: u64, y: u64) -> bool;
+    fn le(mode: &mut Mode<'_>, x: u64, y: u64) -> bool;
+    /// Quiet.
+    fn ltq(mode: &mut Mode<'_>, x: u64, y: u64) -> bool;
+    fn leq(mode: &mut Mode<'_>, x: u64, y: u64) -> bool;
+
+    /// To an integer, rounded; the least one for what has none.
+    fn to_i32(mode: &mut Mode<'_>, x: u64) -> i32;
+    fn to_i64(mode: &mut Mode<'_>, x: u64) -> i64;
+    /// Truncated, in any mode.
+    fn trunc_i32(mode: &mut Mode<'_>, x: u64) -> i32;
+    fn trunc_i64(mode: &mut Mode<'_>, x: u64) -> i64;
+    fn from_i32(mode: &mut Mode<'_>, n: i32) -> u64;
+    fn from_i64(mode: &mut Mode<'_>, n: i64) -> u64;
+
+    /// To the other of binary32 and binary64. Above the bits of a binary32 lies anything.
+    fn convert(mode: &mut Mode<'_>, x: u64) -> u64;
+    /// To an integral value, to nearest, down, up and truncated, in any mode; silent if inexact.
+    fn round(_: Sse41, mode: &mut Mode<'_>, rm: Rm, x: u64) -> u64;
+    /// The same, not silent.
+    fn round_nx(_: Sse41, mode: &mut Mode<'_>, rm: Rm, x: u64) -> u64;
+}
+
+macro_rules! scalar {
+    ($format:ty, $float:ty, $s:literal, $o:literal) => {
+        impl Scalar for $format {
+            instruction!(add($float, y) = "add", $s);
+            instruction!(sub($float, y) = "sub", $s);
+            instruction!(mul($float, y) = "mul", $s);
+            instruction!(div($float, y) = "div", $s);
+            instruction!(sqrt($float) = "sqrt", $s, " {r}, {r}");
+            instruction!(madd($float, y, z) = "vfmadd213", $s);
+            instruction!(msub($float, y, z) = "vfmsub213", $s);
+            instruction!(nmsub($float, y, z) = "vfnmadd213", $s);
+            instruction!(nmadd($float, y, z) = "vfnmsub213", $s);
+            instruction!(eq($float, y) = "cmpeq", $s);
+            instruction!(lt($float, y) -> bool = "comi", $s, " {y}, {x}", "\nseta {truth}");
+            instruction!(le($float, y) -> bool = "comi", $s, " {y}, {x}", "\nsetae {truth}");
+            instruction!(ltq($float, y) -> bool = "ucomi", $s, " {y}, {x}", "\nseta {truth}");
+            instruction!(leq($float, y) -> bool = "ucomi", $s, " {y}, {x}", "\nsetae {truth}");
+            instruction!(to_i32($float) -> int i32 = "cvt", $s, "2si {n:e}, {x}");
+            instruction!(to_i64($float) -> int i64 = "cvt", $s, "2si {n}, {x}");
+            instruction!(trunc_i32($float) -> int i32 = "cvtt", $s, "2si {n:e}, {x}");
+            instruction!(trunc_i64($float) -> int i64 = "cvtt", $s, "2si {n}, {x}");
+            instruction!(from_i32(int i32) -> $float = "cvtsi2", $s, " {r}, {n:e}");
+            instruction!(from_i64(int i64) -> $float = "cvtsi2", $s, " {r}, {n}");
+            instruction!(convert(f64) = "cvt", $s, "2", $o, " {r}, {r}");
+            instruction!(round round, $float, $s, 8);
+            instruction!(round round_nx, $float, $s, 0);
+        }
+    };
+}
+
+scalar!(Single, f32, "ss", "sd");
+scalar!(Double, f64, "sd", "ss");
