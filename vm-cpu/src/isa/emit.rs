@@ -98,6 +98,18 @@ pub struct Mem {
     pub signed: bool,
 }
 
+impl Mem {
+    /// Signed loads.
+    pub const S8: Mem = Mem { size: Size::B, signed: true };
+    pub const S16: Mem = Mem { size: Size::H, signed: true };
+    pub const S32: Mem = Mem { size: Size::W, signed: true };
+    /// Unsigned loads, and stores.
+    pub const U8: Mem = Mem { size: Size::B, signed: false };
+    pub const U16: Mem = Mem { size: Size::H, signed: false };
+    pub const U32: Mem = Mem { size: Size::W, signed: false };
+    pub const U64: Mem = Mem { size: Size::D, signed: false };
+}
+
 /// One-operand integer operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Un {
@@ -417,6 +429,7 @@ pub trait Emit {
     /// Stops with an illegal instruction if `mstatus.FS` is off. Called first by every FP instruction.
     fn fp_on(&mut self, i: &Insn) -> Result<(), Self::Stop>;
     /// Floating-point operation in format `fmt`.
+    #[allow(clippy::too_many_arguments, reason = "a fused operation has three operands, a format and a mode")]
     fn fp(
         &mut self,
         i: &Insn,
@@ -445,6 +458,8 @@ pub trait Emit {
         Self: Sized;
     /// The stop for a trap of instruction `i`.
     fn trap(&mut self, i: &Insn, cause: Cause, tval: Self::X) -> Self::Stop;
+    /// Stops with a trap of instruction `i` if `cond` is not 0.
+    fn trap_if(&mut self, i: &Insn, cond: Self::X, cause: Cause, tval: Self::X) -> Result<(), Self::Stop>;
     /// The stop for an illegal instruction (`xtval` = the bits as fetched).
     fn illegal(&mut self, i: &Insn) -> Self::Stop;
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-macro_rules! extensions {
+macro_rules! define {
     ($( $(#[$doc:meta])* $variant:ident = $name:literal, )*) => {
         /// One extension, or one privilege mode that a guest may lack.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +33,7 @@ macro_rules! extensions {
     };
 }
 
-extensions! {
+define! {
     /// Base integer instructions of RV64.
     I = "i",
     /// Multiplication and division.
@@ -158,6 +158,12 @@ impl Extensions {
         Extension::ALL.iter().copied().filter(move |&e| self.contains(e))
     }
 }
+
+/// The set of the names in brackets, as the tables write it.
+macro_rules! extensions {
+    ([$($name:ident)+]) => { $crate::isa::ext::Extensions::NONE $(.with($crate::isa::ext::Extensions::$name))+ };
+}
+pub(super) use extensions;
 
 impl FromIterator<Extension> for Extensions {
     fn from_iter<T: IntoIterator<Item = Extension>>(list: T) -> Extensions {
