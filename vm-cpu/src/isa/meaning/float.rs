@@ -2,6 +2,7 @@
 
 use super::super::emit::{Bin, Emit, Flow, Fmt, Fp, Insn, Int, Mem, Rm, Step, Un};
 use super::{address, to_rd};
+use crate::fp::fli_value;
 
 /// The rounding mode of an instruction that has one; the decoder let 5 and 6 not pass.
 #[inline(always)]
@@ -165,56 +166,6 @@ pub fn move_from_x<E: Emit>(e: &mut E, i: &Insn, fmt: Fmt) -> Step<E> {
 #[inline(always)]
 pub fn constant<E: Emit>(e: &mut E, i: &Insn, fmt: Fmt) -> Step<E> {
     e.fp_on(i)?;
-    let v = e.imm(constant_bits(i.rs1, fmt));
+    let v = e.imm(fli_value(fmt, i.rs1) as i64);
     to_fd(e, i, v)
-}
-
-/// The values of `fli` from −1 to +∞ (unprivileged manual, Zfa, "Load-Immediate Instructions"). Index 1 is
-/// the least positive normal number of the format, index 31 its canonical NaN.
-const CONSTANTS: [f32; 31] = {
-    const MIN: f32 = f32::MIN_POSITIVE;
-    [
-        -1.0,
-        MIN,
-        1.0 / 65536.0,
-        1.0 / 32768.0,
-        1.0 / 256.0,
-        1.0 / 128.0,
-        0.0625,
-        0.125,
-        0.25,
-        0.3125,
-        0.375,
-        0.4375,
-        0.5,
-        0.625,
-        0.75,
-        0.875,
-        1.0,
-        1.25,
-        1.5,
-        1.75,
-        2.0,
-        2.5,
-        3.0,
-        4.0,
-        8.0,
-        16.0,
-        128.0,
-        256.0,
-        32768.0,
-        65536.0,
-        f32::INFINITY,
-    ]
-};
-
-/// The raw register image of constant `index`.
-pub(crate) fn constant_bits(index: u8, fmt: Fmt) -> i64 {
-    match (index, fmt) {
-        (1, Fmt::D) => f64::MIN_POSITIVE.to_bits() as i64,
-        (31, Fmt::D) => 0x7ff8_0000_0000_0000,
-        (31, _) => box_of(Fmt::S) | 0x7fc0_0000,
-        (_, Fmt::D) => f64::from(CONSTANTS[usize::from(index & 31)]).to_bits() as i64,
-        _ => box_of(Fmt::S) | i64::from(CONSTANTS[usize::from(index & 31)].to_bits()),
-    }
 }
