@@ -21,6 +21,7 @@ pub mod map;
 pub mod metrics;
 pub mod plic;
 pub mod power;
+pub mod rtc;
 pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -33,6 +34,7 @@ pub use console::ConsoleBackend;
 pub use fdt::{DeviceTree, Site};
 pub use plic::Plic;
 pub use power::Power;
+pub use rtc::{HostWallClock, Rtc, WallClock};
 pub use snapshot::{RestoreError, Snapshot};
 pub use uart::Uart;
 pub use wires::{Clock, HartLine, HartLines, IrqLine, PowerEvents};
