@@ -8,7 +8,7 @@
 #![allow(unsafe_code, reason = "single-instruction accesses to memory that Rust does not own")]
 
 use std::arch::asm;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
 mod sealed {
     pub trait Sealed {}
@@ -112,9 +112,16 @@ pub(crate) fn has_cas_pair() -> bool {
 /// 16 bytes from `host` must be mapped writable, `host` aligned to 16, and [`has_cas_pair`] true.
 #[inline]
 pub(crate) unsafe fn cas_pair(host: u64, old: u128, new: u128) -> u128 {
-    let p = std::ptr::with_exposed_provenance_mut::<u128>(host as usize);
-    // SAFETY: mapped, aligned and supported, as the caller vouches.
-    unsafe { core::arch::x86_64::cmpxchg16b(p, old, new, Ordering::SeqCst, Ordering::SeqCst) }
+    let (mut low, mut high) = (old as u64, (old >> 64) as u64);
+    // SAFETY: reads and maybe writes the 16 bytes at `host`, which the caller vouches for. The compiler
+    // keeps rbx to itself, so it is swapped in and put back. (The intrinsic of `core::arch` may become
+    // a call into libatomic, which is not there.)
+    unsafe {
+        asm!("xchg rsi, rbx", "lock cmpxchg16b [rdi]", "mov rbx, rsi",
+             inout("rsi") new as u64 => _, in("rcx") (new >> 64) as u64, in("rdi") host,
+             inout("rax") low, inout("rdx") high, options(nostack));
+    }
+    u128::from(high) << 64 | u128::from(low)
 }
 
 /// Orders all earlier accesses before all later ones, between cores.
@@ -166,6 +173,8 @@ pub(crate) fn zeroed<T: Zero>(n: usize) -> Box<[T]> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     #[test]

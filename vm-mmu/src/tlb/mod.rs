@@ -23,6 +23,9 @@ mod filter;
 mod flush;
 mod spaces;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use crate::{Access, AddressSpace, Leaf, PAGE, RamRef, WalkCache};

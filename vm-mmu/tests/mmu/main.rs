@@ -1,0 +1,4 @@
+//! Tests of guest memory through its public face.
+
+mod formats;
+mod walk;
