@@ -22,6 +22,8 @@ mod interrupts;
 mod permits;
 mod status;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
@@ -223,21 +225,19 @@ impl CsrFile {
     /// and interrupts of the supervisor delegated, its counters, timer, page attributes and cache
     /// operations enabled, all memory open to it.
     pub fn hand_to_supervisor(&mut self) {
-        let env = CsrEnv::default();
-        // The masks of these rows keep what this hart does not implement at 0.
+        let ad = if updates_ad(&self.config) { envcfg::ADUE } else { 0 };
+        let cache = envcfg::CBIE | envcfg::CBCFE | envcfg::CBZE;
+        // The rows keep what this hart does not implement at 0.
         for (num, value) in [
             (table::MEDELEG, !(1u64 << Cause::EcallS as u8)),
             (table::MIDELEG, mip::SUPERVISOR),
             (table::MCOUNTEREN, u64::MAX),
             (table::SCOUNTEREN, u64::MAX),
-            (table::MENVCFG, !envcfg::ADUE),
+            (table::MENVCFG, cache | ad | envcfg::PBMTE | envcfg::STCE),
         ] {
             if let Some(row) = table::find(num) {
-                row.cell.write(self, value, &env);
+                row.cell.write(self, value, &CsrEnv::default());
             }
-        }
-        if updates_ad(&self.config) {
-            self.menvcfg |= envcfg::ADUE;
         }
         self.pmp.open();
         self.prv = Priv::Supervisor;
