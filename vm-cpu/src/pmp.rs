@@ -234,3 +234,6 @@ fn legal(cfg: u8) -> u8 {
     let cfg = cfg & CFG;
     if cfg & READ == 0 { cfg & !WRITE } else { cfg }
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,3 +120,6 @@ impl CpuConfig {
         letters.fold(XLEN_64 | b, |misa, bit| misa | bit)
     }
 }
+
+#[cfg(test)]
+mod tests;
