@@ -11,6 +11,7 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
+use vm_mmu::{Access, Perm};
 
 use crate::csr::Priv;
 
@@ -27,44 +28,6 @@ const CFG: u8 = LOCK | 3 << MODE_SHIFT | EXEC | WRITE | READ;
 /// Bits of an address register that hold anything.
 const ADDR: u64 = (1 << 54) - 1;
 const PAGE: u64 = 4096;
-
-/// What an access wants to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Execute.
-    Fetch,
-    /// Read.
-    Load,
-    /// Write, or read and write at once.
-    Store,
-}
-
-/// What is permitted on a stretch of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rights {
-    /// Loads.
-    pub read: bool,
-    /// Stores.
-    pub write: bool,
-    /// Fetches.
-    pub exec: bool,
-}
-
-impl Rights {
-    /// Everything.
-    pub const ALL: Rights = Rights { read: true, write: true, exec: true };
-    /// Nothing.
-    pub const NONE: Rights = Rights { read: false, write: false, exec: false };
-
-    /// Whether `access` is among them.
-    pub fn permits(self, access: Access) -> bool {
-        match access {
-            Access::Fetch => self.exec,
-            Access::Load => self.read,
-            Access::Store => self.write,
-        }
-    }
-}
 
 /// The PMP entries of one hart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +66,7 @@ impl Pmp {
     pub fn active(&self) -> bool {
         match self.used().next() {
             None => self.count > 0,
-            Some(first) => self.rights(first, Priv::User) != Rights::ALL || !self.covers_all(first),
+            Some(first) => self.rights(first, Priv::User) != Perm::RWX || !self.covers_all(first),
         }
     }
 
@@ -113,15 +76,15 @@ impl Pmp {
             match self.cover(i, gpa, len) {
                 Cover::None => {}
                 Cover::Part => return false,
-                Cover::Whole => return self.rights(i, prv).permits(access),
+                Cover::Whole => return self.rights(i, prv).allows(access),
             }
         }
-        self.unmatched(prv).permits(access)
+        self.unmatched(prv).allows(access)
     }
 
     /// What every access inside the 4 KiB page of `gpa` may do, or `None` if that depends on where in
     /// the page it lies.
-    pub fn uniform(&self, gpa: u64, prv: Priv) -> Option<Rights> {
+    pub fn uniform(&self, gpa: u64, prv: Priv) -> Option<Perm> {
         let page = gpa & !(PAGE - 1);
         for i in self.used() {
             match self.cover(i, page, PAGE) {
@@ -215,16 +178,16 @@ impl Pmp {
         }
     }
 
-    fn rights(&self, i: usize, prv: Priv) -> Rights {
+    fn rights(&self, i: usize, prv: Priv) -> Perm {
         let cfg = self.cfg[i];
         if prv == Priv::Machine && cfg & LOCK == 0 {
-            return Rights::ALL;
+            return Perm::RWX;
         }
-        Rights { read: cfg & READ != 0, write: cfg & WRITE != 0, exec: cfg & EXEC != 0 }
+        Perm { read: cfg & READ != 0, write: cfg & WRITE != 0, exec: cfg & EXEC != 0 }
     }
 
-    fn unmatched(&self, prv: Priv) -> Rights {
-        if prv == Priv::Machine || self.count == 0 { Rights::ALL } else { Rights::NONE }
+    fn unmatched(&self, prv: Priv) -> Perm {
+        if prv == Priv::Machine || self.count == 0 { Perm::RWX } else { Perm::NONE }
     }
 }
 

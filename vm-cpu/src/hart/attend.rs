@@ -1,0 +1,140 @@
+//! What a hart does between blocks: mail, timers, interrupts, traps, sleep.
+
+use super::port::{INTERRUPT, MAIL, REQUEST};
+use super::{Core, Exit, Mail};
+use crate::csr::fields::mip::{MTIP, STIP};
+use crate::interp::Engine;
+use crate::trap::Cause;
+
+impl Core {
+    /// Before the first guest instruction after being outside.
+    pub(super) fn enter(&mut self, engine: &mut Engine) {
+        self.port.enter();
+        self.read_mail(engine);
+        self.look_at_timers();
+        self.recheck = true;
+    }
+
+    /// From here on no guest instruction runs.
+    pub(super) fn leave(&mut self) {
+        self.port.leave();
+    }
+
+    /// Serves whatever asked for attention; an exit ends `run`.
+    pub(super) fn attend(&mut self, engine: &mut Engine) -> Option<Exit> {
+        if self.attention() != 0 {
+            let why = self.port.take_attention();
+            if why & MAIL != 0 {
+                self.read_mail(engine);
+            }
+            if why & INTERRUPT != 0 {
+                self.look_at_timers();
+                self.recheck = true;
+            }
+            if why & REQUEST != 0 {
+                return Some(Exit::Requested);
+            }
+        }
+        if self.recheck {
+            self.recheck = false;
+            self.take_interrupt();
+        }
+        None
+    }
+
+    /// Levels of all interrupt sources outside the CSR file.
+    pub(super) fn lines(&self) -> u64 {
+        self.port.lines() | self.due
+    }
+
+    fn take_interrupt(&mut self) {
+        if let Some(irq) = self.csr.pending_interrupt(self.lines()) {
+            self.pc = self.csr.take_interrupt(irq, self.pc);
+            self.review();
+        }
+    }
+
+    /// Delivers the noted trap, raised by the instruction at `pc`.
+    pub(crate) fn deliver(&mut self, pc: u64) -> Option<Exit> {
+        if self.sbi && self.trap.cause == Cause::EcallS {
+            self.pc = pc.wrapping_add(4);
+            return Some(Exit::SbiCall);
+        }
+        self.pc = self.csr.take_trap(self.trap, pc);
+        self.review();
+        None
+    }
+
+    /// Compares the clock with the timers, and has the timer thread watch for what comes next.
+    pub(super) fn look_at_timers(&mut self) {
+        let supervisor = match self.csr.timer_deadline() {
+            Some(deadline) => deadline,
+            None => self.sbi_timer,
+        };
+        let timers = [(self.cluster.mtimecmp(self.id), MTIP), (supervisor, STIP)];
+        let now = self.cluster.clock().now();
+        let mut next = u64::MAX;
+        self.due = 0;
+        for (deadline, bit) in timers {
+            if deadline <= now {
+                self.due |= bit;
+            } else {
+                next = next.min(deadline);
+            }
+        }
+        if next != self.armed {
+            self.armed = next;
+            self.cluster.arm(self.id, next);
+        }
+    }
+
+    /// Sets the timer of the built-in SBI for a supervisor without `stimecmp`; `u64::MAX` is never.
+    pub fn set_sbi_timer(&mut self, deadline: u64) {
+        self.sbi_timer = deadline;
+        self.recheck = true;
+        self.look_at_timers();
+    }
+
+    /// `wfi`: sleeps until an enabled interrupt is pending, taken or not.
+    pub(crate) fn wait_for_interrupt(&mut self) {
+        loop {
+            self.look_at_timers();
+            if self.csr.wakes(self.lines()) || self.attention() & REQUEST != 0 {
+                break;
+            }
+            let limit = self.cluster.clock().until(self.armed);
+            self.port.leave();
+            self.port.sleep(limit);
+            let why = self.port.take_attention();
+            self.port.enter();
+            // Everything but the wires is served at the next block.
+            self.port.kick(why & (MAIL | REQUEST) | MAIL);
+        }
+        self.recheck = true;
+    }
+
+    /// Acts on all mail.
+    pub(crate) fn read_mail(&mut self, engine: &mut Engine) {
+        let mut letters = Vec::new();
+        let number = self.port.take_mail(&mut letters);
+        for letter in letters {
+            self.act_on(engine, letter);
+        }
+        self.port.confirm(number);
+    }
+
+    /// Does what a letter asks for.
+    pub(super) fn act_on(&mut self, engine: &mut Engine, letter: Mail) {
+        match letter {
+            Mail::CodeWritten { page, granules } => engine.drop_granules(page, granules),
+            Mail::Guard { page } => self.tlb.revoke_write(page),
+            Mail::GuardAll => self.tlb.revoke_write_all(),
+            Mail::Sfence { va, size, asid } => self.fence_range(va, size, asid),
+            Mail::FenceI => engine.fence_i(self),
+            Mail::Everything => {
+                self.drop_translations();
+                engine.drop_all();
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Loads and stores of a hart: the soft-TLB first, then the walk, PMP, RAM or a device.
+//!
+//! ```text
+//!  va ─► soft-TLB ─hit─► host memory
+//!           └miss─► translate (walk, PMP) ─► RAM: fill the soft-TLB, access by the door
+//!                                         └► device: Bus
+//! ```
+//!
+//! **Invariant.** Nothing is stored before every byte of the access is known to be permitted, and an
+//! entry is filled only for an access that succeeds.
+
+use vm_mmu::{Access, AddressSpace, Class, Leaf, PAGE, Perm, PteMemory, WalkFault};
+
+use super::port::MAIL;
+use super::word::Word;
+use super::{Core, Stop};
+use crate::csr::Priv;
+use crate::isa::emit::Cbo;
+use crate::pmp::Pmp;
+use crate::trap::Cause;
+
+/// Bytes of a cache block (`Zicbom`, `Zicboz`).
+const CACHE_BLOCK: u64 = 64;
+
+/// Where an access goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub gpa: u64,
+    /// Memory, or else a device or nothing.
+    pub ram: bool,
+    /// One protection holds for the whole page.
+    pub uniform: bool,
+}
+
+/// The access fault of an access.
+pub(super) fn access_fault(access: Access) -> Cause {
+    match access {
+        Access::Fetch => Cause::InstructionAccess,
+        Access::Load => Cause::LoadAccess,
+        Access::Store => Cause::StoreAccess,
+    }
+}
+
+fn page_fault(access: Access) -> Cause {
+    match access {
+        Access::Fetch => Cause::InstructionPage,
+        Access::Load => Cause::LoadPage,
+        Access::Store => Cause::StorePage,
+    }
+}
+
+/// Page tables as the walker reads them: supervisor accesses under PMP.
+struct Tables<'a> {
+    memory: &'a AddressSpace,
+    pmp: &'a Pmp,
+}
+
+impl PteMemory for Tables<'_> {
+    fn load(&self, gpa: u64) -> Option<u64> {
+        let permitted = self.pmp.check(gpa, 8, Access::Load, Priv::Supervisor);
+        permitted.then(|| PteMemory::load(self.memory, gpa)).flatten()
+    }
+
+    fn cas(&self, gpa: u64, old: u64, new: u64) -> Option<bool> {
+        let permitted = self.pmp.check(gpa, 8, Access::Store, Priv::Supervisor);
+        permitted.then(|| PteMemory::cas(self.memory, gpa, old, new)).flatten()
+    }
+}
+
+impl Core {
+    /// Translates an access of `len` bytes that stays within its page, and lets the soft-TLB know.
+    /// An error leaves the trap in the hart.
+    pub(crate) fn translate(&mut self, va: u64, len: u64, access: Access) -> Result<Place, Stop> {
+        let view = if access == Access::Fetch { self.fetch } else { self.data };
+        let tables = Tables { memory: &self.memory, pmp: &self.csr.pmp };
+        let cache = self.tlb.walk_cache();
+        let mut leaf = match vm_mmu::walk(&tables, view.scheme, view.root, va, access, view.walk, cache) {
+            Ok(leaf) => leaf,
+            Err(WalkFault::Page) => return Err(self.stop_with(page_fault(access), va)),
+            Err(WalkFault::Access) => return Err(self.stop_with(access_fault(access), va)),
+        };
+        let gpa = leaf.gpa | va & (PAGE - 1);
+        if !self.csr.pmp.check(gpa, len, access, view.privilege) {
+            return Err(self.stop_with(access_fault(access), va));
+        }
+        let Some(rights) = self.csr.pmp.uniform(leaf.gpa, view.privilege) else {
+            let ram = self.memory.host_ptr(leaf.gpa, PAGE).is_some_and(|ram| ram.perm.allows(access));
+            return Ok(Place { gpa, ram, uniform: false });
+        };
+        restrict(&mut leaf, rights);
+        let ram = self.tlb.fill(view.class, va, &leaf, access).is_some_and(|ram| ram.perm.allows(access));
+        Ok(Place { gpa, ram, uniform: true })
+    }
+
+    #[inline(always)]
+    pub(crate) fn load_word<T: Word>(&mut self, va: u64) -> Result<T, Stop> {
+        match self.tlb.read(self.data.class, va) {
+            Some(value) => Ok(value),
+            None => self.load_slow(va),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn store_word<T: Word>(&mut self, va: u64, value: T) -> Result<(), Stop> {
+        match self.tlb.write(self.data.class, va, value) {
+            Some(()) => Ok(()),
+            None => self.store_slow(va, value),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn load_slow<T: Word>(&mut self, va: u64) -> Result<T, Stop> {
+        if va & (PAGE - 1) > PAGE - T::SIZE {
+            return self.load_split(va);
+        }
+        if self.borrow_user(va, Access::Load)
+            && let Some(value) = self.tlb.read(self.data.class, va)
+        {
+            return Ok(value);
+        }
+        let place = self.translate(va, T::SIZE, Access::Load)?;
+        if place.ram {
+            return self.memory.load(place.gpa).map_err(|_| self.stop_with(Cause::LoadAccess, va));
+        }
+        if !va.is_multiple_of(T::SIZE) {
+            return Err(self.stop_with(Cause::LoadMisaligned, va));
+        }
+        match self.bus.read(place.gpa, T::SIZE as u8) {
+            Ok(value) => Ok(T::narrow(value)),
+            Err(_) => Err(self.stop_with(Cause::LoadAccess, va)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn store_slow<T: Word>(&mut self, va: u64, value: T) -> Result<(), Stop> {
+        if let Some(gpa) = self.tlb.lookup_code_write(self.data.class, va, T::SIZE) {
+            return self.store_ram(va, gpa, value);
+        }
+        if va & (PAGE - 1) > PAGE - T::SIZE {
+            return self.store_split(va, value);
+        }
+        if self.borrow_user(va, Access::Store) && self.tlb.write(self.data.class, va, value).is_some() {
+            return Ok(());
+        }
+        let place = self.translate(va, T::SIZE, Access::Store)?;
+        if place.ram {
+            return self.store_ram(va, place.gpa, value);
+        }
+        if !va.is_multiple_of(T::SIZE) {
+            return Err(self.stop_with(Cause::StoreMisaligned, va));
+        }
+        match self.bus.write(place.gpa, T::SIZE as u8, value.widen()) {
+            Ok(()) => self.after_door(),
+            Err(_) => Err(self.stop_with(Cause::StoreAccess, va)),
+        }
+    }
+
+    /// Whether a miss of S-mode under SUM was answered by what U-mode has.
+    fn borrow_user(&mut self, va: u64, access: Access) -> bool {
+        self.data.class == Class::S && self.data.walk.sum && self.tlb.borrow_user(va, access)
+    }
+
+    /// Stores by the door.
+    fn store_ram<T: Word>(&mut self, va: u64, gpa: u64, value: T) -> Result<(), Stop> {
+        if self.memory.store(gpa, value).is_err() {
+            return Err(self.stop_with(Cause::StoreAccess, va));
+        }
+        self.after_door()
+    }
+
+    /// If the store hit code, what follows has to be looked up anew.
+    fn after_door(&self) -> Result<(), Stop> {
+        if self.attention() & MAIL != 0 { Err(Stop::Done) } else { Ok(()) }
+    }
+
+    /// Both halves of an access that crosses a page, with their lengths. Both are RAM.
+    fn halves(&mut self, va: u64, size: u64, access: Access) -> Result<[(Place, usize); 2], Stop> {
+        let first = PAGE - (va & (PAGE - 1));
+        let second = va.wrapping_add(first);
+        let low = self.translate(va, first, access)?;
+        let high = self.translate(second, size - first, access)?;
+        for (place, at) in [(low, va), (high, second)] {
+            if !place.ram {
+                return Err(self.stop_with(access_fault(access), at));
+            }
+        }
+        Ok([(low, first as usize), (high, (size - first) as usize)])
+    }
+
+    fn load_split<T: Word>(&mut self, va: u64) -> Result<T, Stop> {
+        let mut bytes = [0; 8];
+        let mut at = 0;
+        for (place, len) in self.halves(va, T::SIZE, Access::Load)? {
+            if self.memory.read(place.gpa, &mut bytes[at..at + len]).is_err() {
+                return Err(self.stop_with(Cause::LoadAccess, va));
+            }
+            at += len;
+        }
+        Ok(T::narrow(u64::from_le_bytes(bytes)))
+    }
+
+    fn store_split<T: Word>(&mut self, va: u64, value: T) -> Result<(), Stop> {
+        let bytes = value.widen().to_le_bytes();
+        let mut at = 0;
+        for (place, len) in self.halves(va, T::SIZE, Access::Store)? {
+            if self.memory.write(place.gpa, &bytes[at..at + len]).is_err() {
+                return Err(self.stop_with(Cause::StoreAccess, va));
+            }
+            at += len;
+        }
+        self.after_door()
+    }
+
+    /// Cache-block operation. Caches are coherent here: only zeroing changes anything.
+    pub(crate) fn cache_block(&mut self, op: Cbo, va: u64) -> Result<(), Stop> {
+        if op != Cbo::Zero {
+            // Permitted where loads or stores are; the fault is a store's (Zicbom, 2.5.2).
+            return match self.translate(va, 1, Access::Load) {
+                Ok(_) => Ok(()),
+                Err(_) => self.translate(va, 1, Access::Store).map(|_| ()),
+            };
+        }
+        let place = self.translate(va, 1, Access::Store)?;
+        let gpa = place.gpa & !(CACHE_BLOCK - 1);
+        let permitted = self.csr.pmp.check(gpa, CACHE_BLOCK, Access::Store, self.data.privilege);
+        if !place.ram || !permitted || self.memory.write(gpa, &[0; CACHE_BLOCK as usize]).is_err() {
+            return Err(self.stop_with(Cause::StoreAccess, va));
+        }
+        self.after_door()
+    }
+}
+
+/// Takes out of a leaf what PMP refuses.
+fn restrict(leaf: &mut Leaf, rights: Perm) {
+    leaf.read &= rights.read;
+    leaf.write &= rights.write;
+    leaf.exec &= rights.exec;
+}
