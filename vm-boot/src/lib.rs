@@ -6,6 +6,7 @@
 //! ```
 
 pub mod cli;
+pub mod loader;
 pub mod log;
 pub mod sbi;
 pub mod version;
