@@ -11,6 +11,7 @@
 //! does is said in its row; an engine implements [`emit::Emit`] and expands `for_each_row!`.
 
 pub mod decode;
+mod disasm;
 pub mod emit;
 pub mod ext;
 mod imm;
@@ -22,6 +23,7 @@ pub mod rvc;
 pub mod table;
 
 pub use decode::{decode, encode};
+pub use disasm::disassemble;
 pub use emit::Insn;
 pub use ext::{Extension, Extensions};
 pub use table::Op;

@@ -43,6 +43,8 @@ pub enum Operand {
     Zimm,
     /// Rounding mode; `dyn` is not written.
     Rm,
+    /// Rounding mode of an exact conversion; `rne` is not written.
+    RmExact,
     /// A rounding mode that the opcode fixes: written, but without bits.
     Rtz,
     /// Index of a constant of `fli`, in the place of rs1.
@@ -100,7 +102,7 @@ impl Operand {
     /// Fields that stay in the word and are read from there by the meaning.
     pub const fn flags(self) -> u32 {
         match self {
-            Operand::Rm => RM,
+            Operand::Rm | Operand::RmExact => RM,
             Operand::Pred => 0xf << 24,
             Operand::Succ => 0xf << 20,
             Operand::Order => 3 << 25,
@@ -150,6 +152,8 @@ pub mod format {
     pub const FFF_RM: Format = &[Fd, Fs1, Fs2, Rm];
     pub const FFFF_RM: Format = &[Fd, Fs1, Fs2, Fs3, Rm];
     pub const FF_RM: Format = &[Fd, Fs1, Rm];
+    pub const FF_EXACT: Format = &[Fd, Fs1, RmExact];
+    pub const FX_EXACT: Format = &[Fd, Rs1, RmExact];
     pub const XFF: Format = &[Rd, Fs1, Fs2];
     pub const XF: Format = &[Rd, Fs1];
     pub const XF_RM: Format = &[Rd, Fs1, Rm];

@@ -196,8 +196,8 @@ compressed! {
     "110 ...  ... ..  ...     00" c_sw        [Rs2, StoreOffset] = sw(ZERO, P7, P2; imm::C_W);
     "111 ...  ... ..  ...     00" c_sd        [Rs2, StoreOffset] = sd(ZERO, P7, P2; imm::C_D);
 
-    "000 . 00000 .....        01" c_nop       []              = addi(ZERO, ZERO, ZERO; imm::C_I);
-    "000 . nnnnn .....        01" c_addi      [Rd, Simm]      = addi(R7, R7, ZERO; imm::C_I);
+    "000 . ..... .....        01" c_addi      [Rd, Simm]      = addi(R7, R7, ZERO; imm::C_I);
+    "000 0 00000 00000        01" c_nop       [] within c_addi = addi(ZERO, ZERO, ZERO; imm::NONE);
     "001 . nnnnn .....        01" c_addiw     [Rd, Simm]      = addiw(R7, R7, ZERO; imm::C_I);
     "010 . ..... .....        01" c_li        [Rd, Simm]      = addi(R7, ZERO, ZERO; imm::C_I);
     "011 n ..... nnnnn        01" c_lui       [Rd, Upper]     = lui(R7, ZERO, ZERO; imm::C_LUI);

@@ -146,6 +146,8 @@ isa! { $
     "001100000010 00000 000 00000             1110011" mret(NONE)   = system::plain(Sys::Mret);
     "000100000101 00000 000 00000             1110011" wfi(NONE)    = system::plain(Sys::Wfi);
 
+    "1000 0011 0011 ----- 000 -----           0001111" fence_tso(NONE) within fence = system::fence_tso();
+
     needs [I IALIGN32]
     ".................... .....               1101111" jal_ialign32(J) within jal = jump::jal_aligned();
     "............ ..... 000 .....             1100111" jalr_ialign32(LOAD) within jalr = jump::jalr_aligned();
@@ -346,22 +348,22 @@ isa! { $
     "1100001 00001 ..... ... .....            1010011" fcvt_wu_d(XF_RM) = float::to_int(Int::Wu, Fmt::D);
     "1100001 00010 ..... ... .....            1010011" fcvt_l_d(XF_RM)  = float::to_int(Int::L, Fmt::D);
     "1100001 00011 ..... ... .....            1010011" fcvt_lu_d(XF_RM) = float::to_int(Int::Lu, Fmt::D);
-    "1101001 00000 ..... ... .....            1010011" fcvt_d_w(FX_RM)  = float::from_int(Int::W, Fmt::D);
-    "1101001 00001 ..... ... .....            1010011" fcvt_d_wu(FX_RM) = float::from_int(Int::Wu, Fmt::D);
+    "1101001 00000 ..... ... .....            1010011" fcvt_d_w(FX_EXACT)  = float::from_int(Int::W, Fmt::D);
+    "1101001 00001 ..... ... .....            1010011" fcvt_d_wu(FX_EXACT) = float::from_int(Int::Wu, Fmt::D);
     "1101001 00010 ..... ... .....            1010011" fcvt_d_l(FX_RM)  = float::from_int(Int::L, Fmt::D);
     "1101001 00011 ..... ... .....            1010011" fcvt_d_lu(FX_RM) = float::from_int(Int::Lu, Fmt::D);
     "0100000 00001 ..... ... .....            1010011" fcvt_s_d(FF_RM)  = float::unary_rm(Fp::FromFmt(Fmt::D), Fmt::S);
-    "0100001 00000 ..... ... .....            1010011" fcvt_d_s(FF_RM)  = float::unary_rm(Fp::FromFmt(Fmt::S), Fmt::D);
+    "0100001 00000 ..... ... .....            1010011" fcvt_d_s(FF_EXACT)  = float::unary_rm(Fp::FromFmt(Fmt::S), Fmt::D);
 
     needs [Zfhmin]
     "............ ..... 001 .....             0000111" flh(FLOAD)  = float::load(Fmt::H);
     "....... ..... ..... 001 .....            0100111" fsh(FSTORE) = float::store(Fmt::H);
     "1110010 00000 ..... 000 .....            1010011" fmv_x_h(XF) = float::move_to_x(Fmt::H);
     "1111010 00000 ..... 000 .....            1010011" fmv_h_x(FX) = float::move_from_x(Fmt::H);
-    "0100000 00010 ..... ... .....            1010011" fcvt_s_h(FF_RM) = float::unary_rm(Fp::FromFmt(Fmt::H), Fmt::S);
+    "0100000 00010 ..... ... .....            1010011" fcvt_s_h(FF_EXACT) = float::unary_rm(Fp::FromFmt(Fmt::H), Fmt::S);
     "0100010 00000 ..... ... .....            1010011" fcvt_h_s(FF_RM) = float::unary_rm(Fp::FromFmt(Fmt::S), Fmt::H);
     needs [Zfhmin D]
-    "0100001 00010 ..... ... .....            1010011" fcvt_d_h(FF_RM) = float::unary_rm(Fp::FromFmt(Fmt::H), Fmt::D);
+    "0100001 00010 ..... ... .....            1010011" fcvt_d_h(FF_EXACT) = float::unary_rm(Fp::FromFmt(Fmt::H), Fmt::D);
     "0100010 00001 ..... ... .....            1010011" fcvt_h_d(FF_RM) = float::unary_rm(Fp::FromFmt(Fmt::D), Fmt::H);
 
     needs [Zfa]

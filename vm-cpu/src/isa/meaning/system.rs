@@ -8,6 +8,16 @@ pub fn fence<E: Emit>(e: &mut E, i: &Insn) -> Step<E> {
     Ok(Flow::Next)
 }
 
+/// Orders all but stores before loads.
+#[inline(always)]
+pub fn fence_tso<E: Emit>(e: &mut E, _: &Insn) -> Step<E> {
+    const R: u8 = 2;
+    const W: u8 = 1;
+    e.fence(R, R | W);
+    e.fence(W, W);
+    Ok(Flow::Next)
+}
+
 /// An instruction without operands.
 #[inline(always)]
 pub fn plain<E: Emit>(e: &mut E, i: &Insn, op: Sys) -> Step<E> {
