@@ -11,7 +11,7 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
-use vm_mmu::{Access, Perm};
+use vm_mmu::{Access, PAGE, Perm};
 
 use crate::csr::Priv;
 
@@ -27,7 +27,6 @@ const LOCK: u8 = 1 << 7;
 const CFG: u8 = LOCK | 3 << MODE_SHIFT | EXEC | WRITE | READ;
 /// Bits of an address register that hold anything.
 const ADDR: u64 = (1 << 54) - 1;
-const PAGE: u64 = 4096;
 
 /// The PMP entries of one hart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

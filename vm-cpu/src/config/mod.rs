@@ -11,45 +11,19 @@ mod names;
 mod parse;
 
 use serde::{Deserialize, Serialize};
+use vm_mmu::Scheme;
 
 pub use self::parse::CpuConfigError;
 use crate::isa::ext::{Extension, Extensions};
 use crate::pmp::ENTRIES;
-
-/// The deepest page-table scheme; the shallower ones and bare addressing come with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Paging {
-    /// Three levels, 39-bit virtual addresses.
-    Sv39,
-    /// Four levels.
-    Sv48,
-    /// Five levels.
-    Sv57,
-}
-
-impl Paging {
-    /// Whether `satp` may hold this mode.
-    pub fn supports(self, satp_mode: u64) -> bool {
-        satp_mode == 0 || (8..=self.satp_mode()).contains(&satp_mode)
-    }
-
-    /// Its number in `satp`.
-    pub fn satp_mode(self) -> u64 {
-        match self {
-            Paging::Sv39 => 8,
-            Paging::Sv48 => 9,
-            Paging::Sv57 => 10,
-        }
-    }
-}
 
 /// What a guest CPU implements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuConfig {
     /// Extensions.
     pub extensions: Extensions,
-    /// Deepest page-table scheme.
-    pub paging: Paging,
+    /// Deepest page-table scheme; the shallower ones and bare addressing come with it.
+    pub paging: Scheme,
     /// PMP entries, 0 to 16.
     pub pmp_entries: u8,
 }
@@ -91,7 +65,7 @@ impl Default for CpuConfig {
             .with(Extensions::Sstc)
             .with(Extensions::Svadu)
             .with(Extensions::Svnapot);
-        CpuConfig { extensions, paging: Paging::Sv57, pmp_entries: ENTRIES as u8 }
+        CpuConfig { extensions, paging: Scheme::Sv57, pmp_entries: ENTRIES as u8 }
     }
 }
 
@@ -100,12 +74,17 @@ impl CpuConfig {
     /// execution times.
     pub fn rva22() -> CpuConfig {
         let extensions = COMMON.with(Extensions::Zfhmin).with(Extensions::Svade);
-        CpuConfig { extensions, paging: Paging::Sv39, pmp_entries: ENTRIES as u8 }
+        CpuConfig { extensions, paging: Scheme::Sv39, pmp_entries: ENTRIES as u8 }
     }
 
     /// Whether `e` is implemented.
     pub fn has(&self, e: Extension) -> bool {
         self.extensions.contains(e)
+    }
+
+    /// Whether `satp` may hold this value: its mode is known and no deeper than configured.
+    pub fn supports(&self, satp: u64) -> bool {
+        Scheme::of_satp(satp).is_some_and(|scheme| scheme <= self.paging)
     }
 
     /// What `misa` reads as. B stands for Zba, Zbb and Zbs together.

@@ -1,6 +1,8 @@
 //! The names by which a guest learns what its CPU has (device-tree bindings for RISC-V CPUs).
 
-use super::{CpuConfig, Paging};
+use vm_mmu::Scheme;
+
+use super::CpuConfig;
 use crate::isa::ext::Extension;
 
 /// Promises that hold for every configuration of this machine, as the profiles name them.
@@ -47,9 +49,10 @@ impl CpuConfig {
     /// The property `mmu-type`.
     pub fn mmu_type(&self) -> &'static str {
         match self.paging {
-            Paging::Sv39 => "riscv,sv39",
-            Paging::Sv48 => "riscv,sv48",
-            Paging::Sv57 => "riscv,sv57",
+            Scheme::Bare => "riscv,none",
+            Scheme::Sv39 => "riscv,sv39",
+            Scheme::Sv48 => "riscv,sv48",
+            Scheme::Sv57 => "riscv,sv57",
         }
     }
 }

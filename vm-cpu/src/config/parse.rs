@@ -1,6 +1,8 @@
 //! Reading a configuration from text, and the rules among features.
 
-use super::{CpuConfig, FIXED, Paging};
+use vm_mmu::Scheme;
+
+use super::{CpuConfig, FIXED};
 use crate::isa::ext::{Extension, Extensions};
 use crate::pmp::ENTRIES;
 
@@ -83,8 +85,8 @@ impl CpuConfig {
     pub fn parse(text: &str) -> Result<CpuConfig, CpuConfigError> {
         let mut words = text.split(',').map(str::trim);
         let mut config = preset(words.next().unwrap_or(""))?;
-        let mut sv48 = config.paging >= Paging::Sv48;
-        let mut sv57 = config.paging >= Paging::Sv57;
+        let mut sv48 = config.paging >= Scheme::Sv48;
+        let mut sv57 = config.paging >= Scheme::Sv57;
         for word in words {
             let (key, value) = word.split_once('=').unwrap_or((word, "on"));
             match key {
@@ -145,11 +147,11 @@ fn entries(value: &str) -> Result<u8, CpuConfigError> {
     count.ok_or_else(|| bad_value("pmp", &format!("a number of entries from 0 to {ENTRIES}"), value))
 }
 
-fn paging(sv48: bool, sv57: bool) -> Result<Paging, CpuConfigError> {
+fn paging(sv48: bool, sv57: bool) -> Result<Scheme, CpuConfigError> {
     match (sv48, sv57) {
-        (true, true) => Ok(Paging::Sv57),
-        (true, false) => Ok(Paging::Sv48),
-        (false, false) => Ok(Paging::Sv39),
+        (true, true) => Ok(Scheme::Sv57),
+        (true, false) => Ok(Scheme::Sv48),
+        (false, false) => Ok(Scheme::Sv39),
         (false, true) => Err(CpuConfigError::Needs { feature: "sv57", needs: "sv48" }),
     }
 }

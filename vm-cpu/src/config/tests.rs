@@ -37,7 +37,7 @@ fn the_default_is_rv64gc_with_all_that_the_machine_offers() {
         assert!(config.has(name.parse().unwrap()), "{name}");
     }
     assert!(!config.has(Extension::Svade), "hardware updates A and D bits");
-    assert_eq!((config.paging, config.pmp_entries), (Paging::Sv57, 16));
+    assert_eq!((config.paging, config.pmp_entries), (Scheme::Sv57, 16));
 }
 
 #[test]
@@ -53,9 +53,9 @@ fn keys_change_one_feature_each_in_any_order() {
         assert_eq!(parse(text).has(ext), on, "{text}");
     }
     for (text, paging, pmp) in [
-        ("rv64gc,sv57=off,pmp=8", Paging::Sv48, 8),
-        ("rv64gc,sv48=off,sv57=off,pmp=0", Paging::Sv39, 0),
-        ("rva22,sv57,sv48", Paging::Sv57, 16),
+        ("rv64gc,sv57=off,pmp=8", Scheme::Sv48, 8),
+        ("rv64gc,sv48=off,sv57=off,pmp=0", Scheme::Sv39, 0),
+        ("rva22,sv57,sv48", Scheme::Sv57, 16),
     ] {
         assert_eq!((parse(text).paging, parse(text).pmp_entries), (paging, pmp), "{text}");
     }

@@ -110,13 +110,3 @@ pub mod mip {
     /// What only M-mode handles.
     pub const MACHINE: u64 = MSIP | MTIP | MEIP;
 }
-
-/// `satp` (privileged manual, 12.1.11).
-pub mod satp {
-    /// Shift of the mode: 0 = bare, 8 = Sv39, 9 = Sv48, 10 = Sv57.
-    pub const MODE_SHIFT: u32 = 60;
-    /// Shift of the 16-bit address-space identifier.
-    pub const ASID_SHIFT: u32 = 44;
-    /// Physical page number of the root table.
-    pub const PPN: u64 = (1 << ASID_SHIFT) - 1;
-}

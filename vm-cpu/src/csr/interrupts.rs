@@ -6,7 +6,7 @@
 //! ```text
 //!  MEIP MTIP MSIP   wire
 //!  SEIP             wire | software       only the software bit is read, changed and written back
-//!  STIP             time ≥ stimecmp if menvcfg.STCE, else software
+//!  STIP             time ≥ stimecmp if menvcfg.STCE, else software | wire of a built-in SBI's timer
 //!  SSIP             software; a sender from outside is recorded by `post_software`
 //! ```
 //!
@@ -34,11 +34,12 @@ impl CsrFile {
     }
 
     /// `mip` given the wires. `lines` has MSIP, MTIP, SEIP, MEIP, and STIP as
-    /// [`timer_line`](CsrFile::timer_line) says at this time.
+    /// [`timer_line`](CsrFile::timer_line) says at this time, or as the timer of a built-in SBI says
+    /// while `stimecmp` is not in force.
     pub fn pending(&self, lines: u64) -> u64 {
-        let stip = if self.timer_in_force() { mip::STIP } else { 0 };
-        let wires = mip::MACHINE | mip::SEIP | stip;
-        lines & wires | self.mip & !stip
+        let wires = mip::MACHINE | mip::SEIP | mip::STIP;
+        let software = if self.timer_in_force() { self.mip & !mip::STIP } else { self.mip };
+        lines & wires | software
     }
 
     /// The interrupt to take now, if any; `lines` as for [`pending`](CsrFile::pending).
@@ -75,10 +76,11 @@ impl CsrFile {
         self.menvcfg & envcfg::STCE != 0
     }
 
-    /// `mip` at the moment of an access. STIP comes from `env.time`: a timer that was just set or
-    /// disarmed shows at once, whatever the hart has polled.
+    /// `mip` at the moment of an access. While `stimecmp` is in force, STIP comes from `env.time`: a
+    /// timer that was just set or disarmed shows at once, whatever the hart has polled.
     pub(super) fn read_mip(&self, env: &CsrEnv) -> u64 {
-        self.pending(env.lines & !mip::STIP | self.timer_line(env.time))
+        let polled = if self.timer_in_force() { env.lines & !mip::STIP } else { env.lines };
+        self.pending(polled | self.timer_line(env.time))
     }
 
     pub(super) fn write_mip(&mut self, value: u64) -> Effects {

@@ -79,7 +79,8 @@ pub struct CsrEnv {
     pub cycle: u64,
     /// Free-running count of instructions retired before this one.
     pub instret: u64,
-    /// Wires into the hart: MSIP, MTIP, SEIP, MEIP. An access derives STIP from `time` by itself.
+    /// Wires into the hart, as for [`CsrFile::pending`]. An access derives the STIP of `stimecmp` from
+    /// `time` by itself.
     pub lines: u64,
 }
 

@@ -1,7 +1,7 @@
 //! Registers whose fields have rules of their own: `mstatus` and its view `sstatus`, `menvcfg`,
 //! `satp`, `fcsr`, the counter enables.
 
-use super::fields::{counter, envcfg, satp, status as ms};
+use super::fields::{counter, envcfg, status as ms};
 use super::{CsrEnv, CsrFile, Effects, Priv, merge};
 use crate::isa::emit::Rm;
 use crate::isa::ext::Extension;
@@ -116,7 +116,7 @@ impl CsrFile {
 
     /// An unsupported mode leaves every field as it was (12.1.11).
     pub(super) fn write_satp(&mut self, value: u64) -> Effects {
-        if !self.config.paging.supports(value >> satp::MODE_SHIFT) {
+        if !self.config.supports(value) {
             return Effects::NONE;
         }
         Effects::SPACE.when(merge(&mut self.satp, value, u64::MAX))

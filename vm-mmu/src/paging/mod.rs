@@ -24,8 +24,9 @@ pub enum Access {
     Store,
 }
 
-/// How a mode of `satp` translates (privileged manual, table "Encoding of satp MODE field").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// How a mode of `satp` translates (privileged manual, table "Encoding of satp MODE field"); ordered
+/// by depth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scheme {
     /// Not at all.
     Bare,

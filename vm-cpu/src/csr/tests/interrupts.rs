@@ -55,6 +55,21 @@ fn stip_follows_time_and_stimecmp_while_stce() {
 }
 
 #[test]
+fn without_stce_the_timer_wire_of_a_built_in_sbi_is_pending_and_never_stored() {
+    for config in ["rv64gc", "rv64gc,sstc=off"] {
+        let mut file = configured(config);
+        file.keep("mideleg", mip::STIP);
+        file.keep("mie", mip::STIP);
+        file.prv = Priv::User;
+        assert_eq!(file.pending_interrupt(mip::STIP), Some(irq::STI), "{config}");
+        file.prv = Priv::Machine;
+        let (old, _) = file.op("mip", CsrOp::Set, 0, &lines(mip::STIP)).unwrap();
+        assert_eq!((old, file.mip), (mip::STIP, 0), "{config}");
+        assert_eq!(file.get("sip"), Ok(0), "{config}");
+    }
+}
+
+#[test]
 fn sip_and_sie_show_and_change_delegated_interrupts_only() {
     let mut file = hart();
     file.keep("mie", u64::MAX);

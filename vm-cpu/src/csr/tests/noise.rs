@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::csr::fields::{envcfg, mip, satp, status as ms};
+use crate::csr::fields::{envcfg, mip, status as ms};
 
 /// What holds of every file, however it came about.
 fn assert_legal(file: &CsrFile) {
@@ -11,7 +11,7 @@ fn assert_legal(file: &CsrFile) {
     assert_eq!(file.mstatus & (3 << 32 | 3 << 34 | ms::SD), kept, "mstatus {:#x}", file.mstatus);
     assert_ne!(file.mstatus >> ms::MPP_SHIFT & 3, 2, "mstatus {:#x}", file.mstatus);
     assert_eq!(file.mip & !mip::SUPERVISOR, 0);
-    assert!(file.config.paging.supports(file.satp >> satp::MODE_SHIFT), "satp {:#x}", file.satp);
+    assert!(file.config.supports(file.satp), "satp {:#x}", file.satp);
     for envcfg in [file.menvcfg, file.senvcfg] {
         assert_ne!(envcfg & envcfg::CBIE, envcfg::CBIE_RESERVED);
     }
