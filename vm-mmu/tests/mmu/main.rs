@@ -1,4 +1,9 @@
 //! Tests of guest memory through its public face.
 
+mod dma;
 mod formats;
+mod space;
+mod tlb;
+mod tlb_model;
+mod tracker;
 mod walk;

@@ -1,0 +1,328 @@
+//! The soft-TLB: what each fence kills and what it leaves, and how accesses hit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use vm_mmu::{Access, AddressSpace, Backend, Class, Leaf, PAGE, Perm, SoftTlb};
+
+pub const RAM: u64 = 0x8000_0000;
+pub const PAGES: u64 = 64;
+const ROM: u64 = RAM + PAGES * PAGE;
+
+/// RAM and one page of ROM; each page begins with its own address.
+pub fn memory() -> Arc<AddressSpace> {
+    let memory = AddressSpace::new(RAM..ROM + 2 * PAGE).unwrap();
+    memory.map(RAM..ROM, Backend::Linear { huge: false }, Perm::RWX).unwrap();
+    memory.map(ROM..ROM + PAGE, Backend::Linear { huge: false }, Perm::RX).unwrap();
+    (RAM..ROM).step_by(PAGE as usize).for_each(|page| memory.write_u64(page, page).unwrap());
+    Arc::new(memory)
+}
+
+/// An Sv39 `satp`.
+pub fn satp(asid: u64, ppn: u64) -> u64 {
+    8 << 60 | asid << 44 | ppn
+}
+
+fn leaf(gpa: u64) -> Leaf {
+    Leaf::bare(gpa)
+}
+
+fn large(gpa: u64, size: u64) -> Leaf {
+    Leaf { size, ..leaf(gpa) }
+}
+
+fn user(gpa: u64) -> Leaf {
+    Leaf { user: true, exec: false, ..leaf(gpa) }
+}
+
+fn filled(va: u64, gpa: u64) -> SoftTlb {
+    let mut tlb = SoftTlb::new(memory());
+    tlb.switch(satp(1, 1), false);
+    tlb.fill(Class::S, va, &leaf(gpa), Access::Load).unwrap();
+    tlb
+}
+
+fn hits(tlb: &SoftTlb, va: u64) -> bool {
+    tlb.read::<u8>(Class::S, va).is_some()
+}
+
+#[test]
+fn words_of_a_page_hit_and_words_that_leave_it_miss() {
+    let tlb = filled(0x5000, RAM + PAGE);
+    assert_eq!(tlb.read::<u64>(Class::S, 0x5000), Some(RAM + PAGE));
+    assert_eq!(tlb.read::<u32>(Class::S, 0x5ffc), Some(0));
+    assert_eq!(tlb.write(Class::S, 0x5ff7, 0x1122_3344_5566_7788u64), Some(()), "misaligned, but inside");
+    assert_eq!(tlb.read::<u64>(Class::S, 0x5ff7), Some(0x1122_3344_5566_7788));
+    assert_eq!(tlb.memory().read_u64(RAM + PAGE + 0xff7).unwrap(), 0x1122_3344_5566_7788);
+    for va in [0x5ff9, 0x5fff] {
+        assert_eq!(tlb.read::<u64>(Class::S, va), None);
+        assert_eq!(tlb.write(Class::S, va, 0u64), None);
+    }
+    assert_eq!(tlb.read::<u16>(Class::S, 0x4fff), None);
+    assert_eq!(tlb.fetch::<u16>(Class::S, 0x5002), Some((RAM >> 16) as u16));
+    assert_eq!(tlb.translate(Class::S, 0x5678, Access::Fetch), Some(RAM + PAGE + 0x678));
+}
+
+#[test]
+fn each_permission_has_its_own_tag() {
+    let mut tlb = SoftTlb::new(memory());
+    for bits in 0..8 {
+        let granted = Leaf { read: bits & 1 != 0, write: bits & 2 != 0, exec: bits & 4 != 0, ..leaf(RAM) };
+        tlb.fill(Class::U, 0x1000, &granted, Access::Load).unwrap();
+        assert_eq!(tlb.read::<u8>(Class::U, 0x1000).is_some(), granted.read);
+        assert_eq!(tlb.write(Class::U, 0x1800, 0u8).is_some(), granted.write);
+        assert_eq!(tlb.fetch::<u16>(Class::U, 0x1000).is_some(), granted.exec);
+    }
+}
+
+#[test]
+fn classes_do_not_share_entries() {
+    let tlb = filled(0x5000, RAM);
+    assert_eq!(tlb.read::<u8>(Class::U, 0x5000), None);
+    assert_eq!(tlb.read::<u8>(Class::M, 0x5000), None);
+}
+
+#[test]
+fn what_is_not_ram_is_not_cached_and_rom_is_never_stored_to() {
+    let mut tlb = SoftTlb::new(memory());
+    for gpa in [0x1000_0000, ROM + PAGE, u64::MAX & !(PAGE - 1)] {
+        assert_eq!(tlb.fill(Class::M, gpa, &leaf(gpa), Access::Load), None, "{gpa:#x}");
+        assert_eq!(tlb.read::<u8>(Class::M, gpa), None);
+    }
+    assert_eq!(tlb.fill(Class::M, ROM, &leaf(ROM), Access::Store).unwrap().perm, Perm::RX);
+    assert_eq!(tlb.write(Class::M, ROM, 1u8), None);
+    assert_eq!(tlb.lookup_code_write(Class::M, ROM, 1), None);
+    assert!(tlb.fetch::<u32>(Class::M, ROM).is_some());
+}
+
+#[test]
+fn coming_back_to_an_address_space_finds_its_entries() {
+    let mut tlb = filled(0x5000, RAM);
+    tlb.switch(satp(2, 9), false);
+    assert!(!hits(&tlb, 0x5000));
+    tlb.switch(satp(1, 1), true);
+    assert!(!hits(&tlb, 0x5000), "MXR changes what a load may do");
+    tlb.switch(satp(1, 1), false);
+    assert!(hits(&tlb, 0x5000));
+    assert_eq!(tlb.stats().fills, 1);
+}
+
+#[test]
+fn a_fence_for_everything_kills_u_and_s_in_every_address_space() {
+    let mut tlb = filled(0x5000, RAM);
+    tlb.fill(Class::U, 0x6000, &leaf(RAM), Access::Load).unwrap();
+    tlb.fill(Class::M, RAM, &leaf(RAM), Access::Load).unwrap();
+    tlb.switch(satp(2, 2), false);
+    tlb.flush_all();
+    tlb.switch(satp(1, 1), false);
+    assert!(!hits(&tlb, 0x5000));
+    assert_eq!(tlb.read::<u8>(Class::U, 0x6000), None);
+    assert!(tlb.read::<u8>(Class::M, RAM).is_some(), "M is not translated");
+    tlb.reset();
+    assert_eq!(tlb.read::<u8>(Class::M, RAM), None);
+}
+
+#[test]
+fn a_fence_by_asid_leaves_other_asids() {
+    let mut tlb = filled(0x5000, RAM);
+    tlb.switch(satp(2, 1), false);
+    tlb.fill(Class::S, 0x6000, &leaf(RAM), Access::Load).unwrap();
+    tlb.switch(satp(1, 2), false);
+    tlb.fill(Class::S, 0x7000, &leaf(RAM), Access::Load).unwrap();
+    tlb.flush_asid(1);
+    assert!(!hits(&tlb, 0x7000));
+    tlb.switch(satp(1, 1), false);
+    assert!(!hits(&tlb, 0x5000));
+    tlb.switch(satp(2, 1), false);
+    assert!(hits(&tlb, 0x6000));
+}
+
+#[test]
+fn a_fence_by_address_kills_one_page() {
+    let mut tlb = filled(0x5000, RAM);
+    tlb.fill(Class::S, 0x6000, &leaf(RAM), Access::Load).unwrap();
+    tlb.fill(Class::U, 0x5000, &leaf(RAM), Access::Load).unwrap();
+    tlb.flush_page(0x5abc, None);
+    assert!(!hits(&tlb, 0x5000) && hits(&tlb, 0x6000));
+    assert_eq!(tlb.read::<u8>(Class::U, 0x5000), None);
+    assert_eq!(tlb.stats().large_steps, 0);
+}
+
+#[test]
+fn a_fence_by_address_kills_it_in_address_spaces_that_are_not_current() {
+    let mut tlb = filled(0x5000, RAM);
+    tlb.switch(satp(2, 2), false);
+    tlb.flush_page(0x5000, None);
+    tlb.switch(satp(1, 1), false);
+    assert!(!hits(&tlb, 0x5000));
+}
+
+#[test]
+fn a_fence_by_address_kills_every_piece_of_a_large_page() {
+    for size in [64 << 10, 2 << 20, 1 << 30, 512 << 30, 256 << 40] {
+        let mut tlb = filled(0x1_0000_5000, RAM);
+        for at in [0, 3, 15] {
+            tlb.fill(Class::S, at * PAGE, &large(RAM + at * PAGE, size), Access::Load).unwrap();
+        }
+        tlb.flush_page(7 * PAGE, None);
+        assert!([0, 3, 15].iter().all(|at| !hits(&tlb, at * PAGE)), "{size:#x}");
+    }
+}
+
+#[test]
+fn fences_by_address_are_cheap_beside_a_kernel_in_large_pages() {
+    let mut tlb = SoftTlb::new(memory());
+    tlb.switch(satp(1, 1), false);
+    let linear_map = 0xffff_ffd8_0000_0000u64;
+    for at in 0..512 {
+        tlb.fill(Class::S, linear_map + (at << 21), &large(RAM, 2 << 20), Access::Load).unwrap();
+    }
+    (0..2000).for_each(|page| tlb.flush_page(0x3f_0000_0000 + page * 0x20_3000, None));
+    let steps = tlb.stats().large_steps;
+    assert!(steps < 40, "{steps} of 2000 fences by address cost everything");
+}
+
+#[test]
+fn a_fence_for_a_large_page_by_asid_leaves_other_asids() {
+    let mut tlb = filled(0x5000, RAM);
+    tlb.switch(satp(2, 2), false);
+    tlb.fill(Class::S, 0x20_0000, &large(RAM, 2 << 20), Access::Load).unwrap();
+    tlb.flush_page(0x20_7000, Some(2));
+    assert!(!hits(&tlb, 0x20_0000));
+    tlb.switch(satp(1, 1), false);
+    assert!(hits(&tlb, 0x5000));
+}
+
+#[test]
+fn clearing_sum_kills_user_pages_of_s_and_nothing_else() {
+    for users in [3, 100] {
+        let mut tlb = filled(0x3f_f000, RAM);
+        tlb.fill(Class::U, 0x40_0000, &user(RAM), Access::Load).unwrap();
+        for page in 0..users {
+            tlb.fill(Class::S, 0x40_0000 + page * PAGE, &user(RAM), Access::Load).unwrap();
+        }
+        tlb.sum_cleared();
+        assert!((0..users).all(|page| !hits(&tlb, 0x40_0000 + page * PAGE)), "{users} user pages");
+        assert!(hits(&tlb, 0x3f_f000));
+        assert!(tlb.read::<u8>(Class::U, 0x40_0000).is_some());
+        assert_eq!(tlb.stats().sum_kills, users);
+    }
+}
+
+#[test]
+fn s_borrows_what_u_may_do_but_never_fetches_it() {
+    let mut tlb = filled(0x5000, RAM);
+    let page = Leaf { write: false, exec: true, ..user(RAM + PAGE) };
+    tlb.fill(Class::U, 0x40_0000, &page, Access::Load).unwrap();
+    assert!(!tlb.borrow_user(0x40_0000, Access::Store));
+    assert!(!tlb.borrow_user(0x41_0000, Access::Load));
+    assert!(tlb.borrow_user(0x40_0008, Access::Load));
+    assert_eq!(tlb.read::<u64>(Class::S, 0x40_0000), Some(RAM + PAGE));
+    assert_eq!(tlb.fetch::<u16>(Class::S, 0x40_0000), None);
+    assert_eq!(tlb.write(Class::S, 0x40_0000, 0u8), None);
+    tlb.sum_cleared();
+    assert!(!hits(&tlb, 0x40_0000));
+}
+
+#[test]
+fn a_page_that_comes_to_hold_code_loses_its_stores_under_every_address() {
+    let mut tlb = filled(0x5000, RAM + PAGE);
+    tlb.fill(Class::U, 0x9000, &leaf(RAM + PAGE), Access::Store).unwrap();
+    tlb.fill(Class::S, 0x6000, &leaf(RAM), Access::Store).unwrap();
+    assert_eq!(tlb.memory().tracker().add_code(RAM + PAGE, 2), 0);
+    tlb.revoke_write(RAM + PAGE);
+    assert_eq!(tlb.stats().revokes, 2);
+    assert_eq!((tlb.write(Class::S, 0x5000, 0u8), tlb.write(Class::U, 0x9000, 0u8)), (None, None));
+    assert_eq!(tlb.write(Class::S, 0x6000, 0u8), Some(()));
+    assert_eq!(tlb.lookup_code_write(Class::S, 0x5044, 4), Some(RAM + PAGE + 0x44));
+    assert_eq!(tlb.lookup_code_write(Class::U, 0x9ffe, 4), None, "leaves the page");
+    assert_eq!(tlb.lookup_code_write(Class::S, 0x6000, 4), None, "hits anyway");
+    assert!(hits(&tlb, 0x5000));
+}
+
+#[test]
+fn a_fill_of_a_code_page_grants_no_store_until_the_code_is_gone() {
+    let mut tlb = SoftTlb::new(memory());
+    let memory = tlb.memory().clone();
+    memory.tracker().add_code(RAM, 1);
+    assert!(tlb.fill(Class::M, RAM, &leaf(RAM), Access::Store).unwrap().code);
+    assert_eq!(tlb.write(Class::M, RAM + 64, 0u8), None);
+    assert_eq!(tlb.lookup_code_write(Class::M, RAM + 64, 1), Some(RAM + 64));
+    memory.write_u64(RAM, 0).unwrap();
+    assert_eq!(tlb.lookup_code_write(Class::M, RAM + 64, 1), None, "time to fill again");
+    tlb.fill(Class::M, RAM, &leaf(RAM), Access::Store).unwrap();
+    assert_eq!(tlb.write(Class::M, RAM + 64, 0u8), Some(()));
+}
+
+#[test]
+fn a_dead_entry_of_a_code_page_is_no_code_hit() {
+    let mut tlb = filled(0x5000, RAM);
+    tlb.memory().tracker().add_code(RAM, 1);
+    tlb.revoke_write(RAM);
+    tlb.flush_all();
+    assert_eq!(tlb.lookup_code_write(Class::S, 0x5000, 1), None);
+}
+
+#[test]
+fn the_dirty_log_sees_the_first_store_to_each_page() {
+    let mut tlb = filled(0x5000, RAM);
+    let tracker = tlb.memory().tracker().clone();
+    tracker.start_dirty_log();
+    tlb.revoke_write_all();
+    assert_eq!(tlb.write(Class::S, 0x5000, 0u8), None);
+    tlb.fill(Class::S, 0x5000, &leaf(RAM), Access::Load).unwrap();
+    assert_eq!(tlb.write(Class::S, 0x5000, 0u8), None, "a load must not open the page to unseen stores");
+    assert_eq!(tracker.take_dirty().count(), 0);
+    tlb.fill(Class::S, 0x5000, &leaf(RAM), Access::Store).unwrap();
+    assert_eq!(tlb.write(Class::S, 0x5000, 0u8), Some(()));
+    assert_eq!(tracker.take_dirty().iter().collect::<Vec<_>>(), [RAM]);
+}
+
+#[test]
+fn atomics_need_alignment_and_both_permissions() {
+    let mut tlb = filled(0x5000, RAM);
+    assert!(tlb.atomic::<AtomicU32>(Class::S, 0x5004).is_some());
+    assert!(tlb.atomic::<AtomicU64>(Class::S, 0x5ff8).is_some());
+    for va in [0x5004, 0x5ffc, 0x6000] {
+        assert!(tlb.atomic::<AtomicU64>(Class::S, va).is_none(), "{va:#x}");
+    }
+    assert_eq!(tlb.cas_pair(Class::S, 0x5010, 0, 1u128 << 64 | 2), Some(0));
+    assert_eq!((tlb.read(Class::S, 0x5010), tlb.read(Class::S, 0x5018)), (Some(2u64), Some(1u64)));
+    assert_eq!(tlb.cas_pair(Class::S, 0x5018, 0, 0), None);
+    tlb.fill(Class::S, 0x5000, &Leaf { read: false, ..leaf(RAM) }, Access::Store).unwrap();
+    assert!(tlb.atomic::<AtomicU32>(Class::S, 0x5000).is_none());
+    tlb.fill(Class::S, 0x5000, &Leaf { write: false, ..leaf(RAM) }, Access::Load).unwrap();
+    assert!(tlb.atomic::<AtomicU32>(Class::S, 0x5000).is_none());
+}
+
+#[test]
+fn harts_add_to_one_word_without_loss() {
+    let memory = memory();
+    let adder = |memory: Arc<AddressSpace>| {
+        let mut tlb = SoftTlb::new(memory);
+        tlb.fill(Class::M, RAM, &leaf(RAM), Access::Store).unwrap();
+        for _ in 0..10_000 {
+            tlb.atomic::<AtomicU64>(Class::M, RAM + 8).unwrap().fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..3).for_each(|_| {
+            let memory = memory.clone();
+            scope.spawn(move || adder(memory));
+        });
+    });
+    assert_eq!(memory.read_u64(RAM + 8).unwrap(), 30_000);
+}
+
+#[test]
+fn a_stale_entry_of_unmapped_memory_reads_zeros() {
+    let memory = memory();
+    let mut tlb = SoftTlb::new(memory.clone());
+    tlb.fill(Class::M, RAM, &leaf(RAM), Access::Store).unwrap();
+    memory.unmap(RAM..RAM + PAGE).unwrap();
+    assert_eq!(tlb.read::<u64>(Class::M, RAM), Some(0));
+    assert_eq!(tlb.write(Class::M, RAM, 1u8), Some(()));
+    assert!(memory.read_u64(RAM).is_err());
+    memory.map(RAM..RAM + PAGE, Backend::Lazy, Perm::RWX).unwrap();
+    assert_eq!(memory.read_u64(RAM).unwrap(), 0, "what went to nowhere does not come back");
+}

@@ -1,0 +1,189 @@
+//! Dirty pages and code granules: exact, and without a race between writer and translator.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use proptest::prelude::*;
+use vm_mmu::tracker::{GRANULE, granules};
+use vm_mmu::{AddressSpace, Backend, CodeListener, PAGE, Perm};
+
+pub const BASE: u64 = 0x8000_0000;
+
+/// Notes every call.
+#[derive(Default)]
+pub struct Heard(Mutex<Vec<(u64, u64)>>);
+
+impl CodeListener for Heard {
+    fn code_written(&self, page_gpa: u64, granules: u64) {
+        self.0.lock().push((page_gpa, granules));
+    }
+}
+
+impl Heard {
+    /// The calls since the last time.
+    pub fn take(&self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+pub fn space() -> (Arc<AddressSpace>, Arc<Heard>) {
+    let space = AddressSpace::new(BASE..BASE + 64 * PAGE).unwrap();
+    space.map(space.range(), Backend::Linear { huge: false }, Perm::RWX).unwrap();
+    let heard = Arc::new(Heard::default());
+    space.tracker().set_listener(heard.clone());
+    (Arc::new(space), heard)
+}
+
+#[test]
+fn only_written_granules_that_hold_code_are_reported_and_once() {
+    let (space, heard) = space();
+    let tracker = space.tracker();
+    assert_eq!(tracker.add_code(BASE, 0b1011), 0);
+    assert_eq!(tracker.add_code(BASE, 0b100_0000), 0b1011);
+    space.write_u64(BASE + 2 * GRANULE, 1).unwrap();
+    assert_eq!((heard.take(), tracker.kills()), (vec![], 0), "beside the code");
+    space.write_u64(BASE + GRANULE - 4, 1).unwrap();
+    assert_eq!((heard.take(), tracker.kills()), (vec![(BASE, 0b11)], 1));
+    assert_eq!(tracker.code(BASE + 5), 0b100_1000);
+    space.write_u64(BASE + GRANULE - 4, 1).unwrap();
+    assert_eq!(heard.take(), []);
+}
+
+#[test]
+fn a_write_over_several_pages_reports_each() {
+    let (space, heard) = space();
+    for page in 1..4 {
+        space.tracker().add_code(BASE + page * PAGE, 1 | 1 << 63);
+    }
+    space.write(BASE + 2 * PAGE - 1, &[0; PAGE as usize + 2]).unwrap();
+    assert_eq!(heard.take(), [(BASE + PAGE, 1 << 63), (BASE + 2 * PAGE, 1 | 1 << 63), (BASE + 3 * PAGE, 1)]);
+}
+
+#[test]
+fn every_door_reports() {
+    let (space, heard) = space();
+    let increment = |word: &AtomicU64| word.fetch_add(1, Ordering::SeqCst);
+    let doors: [(&str, &dyn Fn() -> bool); 7] = [
+        ("write", &|| space.write(BASE, &[1]).is_ok()),
+        ("store", &|| space.write_u32(BASE, 1).is_ok()),
+        ("atomic", &|| space.atomic(BASE, increment).is_ok()),
+        ("cas_pair", &|| space.cas_pair(BASE, 0, 1).is_ok()),
+        ("fill_from", &|| space.fill_from(BASE, 3, &mut &[1u8, 2, 3][..]).is_ok()),
+        ("clear", &|| space.clear(BASE..BASE + PAGE).is_ok()),
+        ("unmap", &|| space.unmap(BASE..BASE + PAGE).is_ok()),
+    ];
+    for (name, write) in doors {
+        space.tracker().add_code(BASE, 1);
+        assert!(write(), "{name}");
+        assert_eq!(heard.take(), [(BASE, 1)], "{name}");
+    }
+}
+
+#[test]
+fn reads_and_refused_writes_report_nothing() {
+    let (space, heard) = space();
+    space.tracker().add_code(BASE, u64::MAX);
+    space.tracker().start_dirty_log();
+    space.read_u64(BASE).unwrap();
+    space.protect(BASE..BASE + PAGE, Perm::RX).unwrap();
+    space.write_u64(BASE, 0).unwrap_err();
+    assert_eq!((heard.take(), space.tracker().take_dirty().count()), (vec![], 0));
+}
+
+#[test]
+fn dirty_pages_are_those_written_since_they_were_taken() {
+    let (space, _) = space();
+    let tracker = space.tracker();
+    space.write_u8(BASE, 1).unwrap();
+    assert_eq!(tracker.take_dirty().count(), 0, "not noted before the log starts");
+    tracker.start_dirty_log();
+    space.write(BASE + 5 * PAGE - 1, &[0; 2]).unwrap();
+    space.write_u8(BASE + 63 * PAGE, 1).unwrap();
+    tracker.mark_dirty(BASE + 9 * PAGE + 77);
+    assert!(tracker.is_dirty(BASE + 4 * PAGE) && !tracker.is_dirty(BASE));
+    let pages: Vec<u64> = tracker.take_dirty().iter().map(|gpa| (gpa - BASE) / PAGE).collect();
+    assert_eq!(pages, [4, 5, 9, 63]);
+    assert_eq!(tracker.take_dirty().count(), 0);
+    tracker.stop_dirty_log();
+    space.write_u8(BASE, 1).unwrap();
+    assert_eq!(tracker.take_dirty().count(), 0);
+}
+
+#[test]
+fn what_lies_outside_of_memory_is_nobodys_code() {
+    let (space, heard) = space();
+    let tracker = space.tracker();
+    assert_eq!((tracker.add_code(0x1000, 1), tracker.code(0x1000)), (u64::MAX, 0));
+    for (gpa, len) in [(0, 8), (u64::MAX, 1), (BASE, 0), (BASE + 64 * PAGE, 8)] {
+        tracker.wrote(gpa, len);
+    }
+    tracker.add_code(BASE, 1);
+    tracker.wrote(BASE - 10, 11);
+    assert_eq!(heard.take(), [(BASE, 1)], "a range that only ends inside");
+}
+
+#[test]
+fn a_granule_dies_once_however_many_write() {
+    let (space, heard) = space();
+    let tracker = space.tracker();
+    for _ in 0..300 {
+        tracker.add_code(BASE, u64::MAX);
+        std::thread::scope(|scope| {
+            (0..3).for_each(|_| drop(scope.spawn(|| space.write(BASE, &[1; 2048]).unwrap())));
+        });
+        let union = heard.take().into_iter().fold(0, |all, (_, granules)| {
+            assert_eq!(all & granules, 0, "reported twice");
+            all | granules
+        });
+        assert_eq!(union, u64::MAX >> 32);
+    }
+}
+
+/// The invariant that makes self-modifying code safe: a translator that read old bytes is told.
+#[test]
+fn a_translator_reads_the_new_bytes_or_the_writer_sees_its_granule() {
+    const ROUNDS: u64 = 50_000;
+    let (space, heard) = space();
+    let tracker = space.tracker();
+    let round = [AtomicU64::new(0), AtomicU64::new(0)];
+    let meet = |me: usize, now: u64| {
+        round[me].store(now, Ordering::SeqCst);
+        let mut spins = 0u32;
+        while round[1 - me].load(Ordering::SeqCst) < now {
+            spins += 1;
+            if spins > 2000 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for now in 1..=ROUNDS {
+                meet(0, 2 * now);
+                space.write_u64(BASE + 8, now).unwrap();
+                meet(0, 2 * now + 1);
+            }
+        });
+        for now in 1..=ROUNDS {
+            meet(1, 2 * now);
+            tracker.add_code(BASE, 1);
+            let read = space.read_u64(BASE + 8).unwrap();
+            meet(1, 2 * now + 1);
+            let told = !heard.take().is_empty();
+            assert!(read == now || told, "round {now}: translated {read} and nobody was told");
+            assert_eq!(told, tracker.code(BASE) == 0, "the bit dies with the report");
+            space.write_u64(BASE, 0).unwrap();
+            heard.take();
+        }
+    });
+}
+
+proptest! {
+    #[test]
+    fn granules_are_those_that_the_bytes_touch(gpa in 0u64..3 * PAGE, len in 0u64..2 * PAGE) {
+        let naive = (0..64).filter(|granule| {
+            let start = PAGE + granule * GRANULE;
+            gpa < start + GRANULE && start < gpa + len && len > 0
+        });
+        prop_assert_eq!(granules(PAGE, gpa, len), naive.map(|granule| 1 << granule).sum::<u64>());
+    }
+}
