@@ -1,19 +1,50 @@
 # The commands of this repository. `make help` lists them.
 #
 # Every target does its own set-up: host packages by tools/set-up (which says
-# what it installs and why), guest images by the `images` crate.
+# what it installs and why), guest images by the `images` crate. What is there
+# already is left alone.
 
 CARGO ?= cargo
-VM_BOOT = target/release/vm-boot
 
-# Arguments for the VM of `make boot`, for example RUN='--cpus 4'.
+# More arguments for the VM of `make boot` and `make debian`, say RUN='--cpus 4'.
 RUN ?=
 
+VM_BOOT = target/release/vm-boot
+IMAGES = $(CARGO) run --quiet --release -p images --
+OUT = images/out
+
 .DEFAULT_GOAL := help
-.PHONY: help boot debian test lint unit bench
+.PHONY: help boot debian demo test lint unit bench
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+boot: ## boot Debian's kernel to a busybox shell (poweroff or Ctrl-A x ends it)
+	@tools/set-up boot
+	$(CARGO) build --release -p vm-boot -p images
+	$(IMAGES) linux-busybox
+	$(VM_BOOT) run --kernel $(OUT)/linux-busybox/Image \
+	    --initrd $(OUT)/linux-busybox/initramfs.cpio \
+	    --append "console=ttyS0" $(RUN)
+
+debian: ## boot Debian 13 from a disk image to its login (root, no password)
+	@tools/set-up boot debian
+	$(CARGO) build --release -p vm-boot -p images
+	$(IMAGES) debian
+	$(VM_BOOT) run --kernel $(OUT)/debian/Image --initrd $(OUT)/debian/initramfs.cpio \
+	    --append "console=ttyS0 root=/dev/vda" --disk $(OUT)/debian/disk.img \
+	    --memory 1G --cpus 2 $(RUN)
+
+demo: ## run the guest that is built into vm-boot
+	$(CARGO) run --release
+
+test: ## all that CI runs: set-up, formatting, lints, tests, boots
+	@tools/set-up boot test
+	$(MAKE) --no-print-directory lint
+	$(CARGO) build --release -p vm-boot -p images
+	$(IMAGES) linux-busybox
+	$(IMAGES) firmware
+	$(MAKE) --no-print-directory unit
 
 lint: ## formatting and lints, as CI wants them
 	$(CARGO) fmt --all --check
@@ -22,7 +53,9 @@ lint: ## formatting and lints, as CI wants them
 unit: ## every test of the workspace, optimised, with overflow and debug checks on
 	$(CARGO) test --workspace --profile checked
 
-test: ## all that CI runs: set-up, lint, tests, boots
-	tools/set-up boot debian test
-	$(MAKE) --no-print-directory lint
-	$(MAKE) --no-print-directory unit
+bench: ## measure against QEMU and native code, print medians and ratios
+	@tools/set-up boot bench
+	$(CARGO) build --release -p vm-boot -p images
+	$(IMAGES) linux-busybox
+	$(IMAGES) qemu
+	$(CARGO) run --release -p tests --bin bench
