@@ -19,6 +19,8 @@ pub enum Host {
     UnlessNan,
     /// By its FPU, except that the soft path must do it again if the result is the "integer indefinite",
     /// only the sign bit set: it is right or out of range. The flags are right in both cases.
+    /// (Down and up are [`Feature::Sse41`]'s silent rounding, then truncation, and `NX` if the first
+    /// changed the operand.)
     UnlessIndefinite,
     /// By its FPU if the operand, as an unsigned integer of its format's width, is not above [`limit`]:
     /// a number from +0 to the greatest below 2^32 or 2^63, converted as a signed 64-bit integer.
@@ -77,17 +79,28 @@ pub const fn control(op: Fp, fmt: Fmt, rm: Rm) -> Control {
         (Fp::Eq | Fp::Lt | Fp::Le | Fp::Ltq | Fp::Leq | Fp::ToIntMod, ..) => Control::Free,
         (Fp::FromInt(Int::W | Int::Wu) | Fp::FromFmt(_), Fmt::D, _) => Control::Free,
         (.., Rm::Rmm | Rm::Dyn) => Control::Lacking,
-        (Fp::Round | Fp::RoundNx, ..) | (Fp::ToInt(_), _, Rm::Rtz) => Control::Free,
+        (Fp::Round | Fp::RoundNx, ..) | (Fp::ToInt(_), _, Rm::Rtz | Rm::Rdn | Rm::Rup) => Control::Free,
         _ => Control::Register,
     }
 }
 
-/// What `op` needs.
+/// Sum, difference, product, quotient, root and the fused ones: worth the host's FPU even where MXCSR
+/// must be changed for the one operation.
 #[inline(always)]
-pub const fn needs(op: Fp) -> Option<Feature> {
+pub const fn arithmetic(op: Fp) -> bool {
+    matches!(
+        op,
+        Fp::Add | Fp::Sub | Fp::Mul | Fp::Div | Fp::Sqrt | Fp::Madd | Fp::Msub | Fp::Nmsub | Fp::Nmadd
+    )
+}
+
+/// What `op` rounding by `rm` needs.
+#[inline(always)]
+pub const fn needs(op: Fp, rm: Rm) -> Option<Feature> {
     match op {
         Fp::Madd | Fp::Msub | Fp::Nmsub | Fp::Nmadd => Some(Feature::Fma),
         Fp::Round | Fp::RoundNx => Some(Feature::Sse41),
+        Fp::ToInt(_) if matches!(rm, Rm::Rdn | Rm::Rup) => Some(Feature::Sse41),
         _ => None,
     }
 }

@@ -99,7 +99,7 @@ impl Saved {
 
 /// What the thread's MXCSR has gathered, as `fflags`.
 #[inline(always)]
-pub fn sticky() -> u8 {
+pub fn raised() -> u8 {
     fflags(read())
 }
 
@@ -127,19 +127,25 @@ unsafe fn load(value: u32) {
     unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const value, options(nostack)) };
 }
 
-/// Runs one instruction, or a few, in the MXCSR that `$mode` says.
-macro_rules! run {
+/// Runs one instruction, or a few, in the thread's MXCSR.
+macro_rules! sticky {
+    ([$($insn:tt),*], $($operands:tt)*) => {
+        // SAFETY: what this file hands to the macro works on the operands named, the arithmetic flags and
+        // the flags of MXCSR, and the options claim no more. What not every x86-64 has comes with proof
+        // of the CPU (`Sse41`, `Fma`). All exceptions are masked, so nothing traps.
+        unsafe { asm!(concat!($($insn),*), $($operands)*, options(nomem, nostack)) }
+    };
+}
+
+/// Runs one instruction in the MXCSR that `$mode` says.
+macro_rules! moded {
     ($mode:expr, [$($insn:tt),*], $($operands:tt)*) => {
         match $mode {
-            // SAFETY: what this file hands to the macro works on the operands named, the arithmetic flags
-            // and the flags of MXCSR, and the options claim no more. What not every x86-64 has comes with
-            // proof of the CPU (`Sse41`, `Fma`). All exceptions are masked, so nothing traps.
-            Mode::Sticky => unsafe {
-                asm!(concat!($($insn),*), $($operands)*, options(nomem, nostack))
-            },
-            // SAFETY: as above. Besides, `scope` points at the two words of a `Scope`, live and borrowed,
-            // both valid MXCSR values; the last instruction brings back what was in force before the
-            // first, so that Rust code runs in no other mode.
+            Mode::Sticky => sticky!([$($insn),*], $($operands)*),
+            // SAFETY: as in `sticky`. Besides, `scope` points at the two words of a `Scope`, live and
+            // borrowed, both valid MXCSR values; no operand shares its register, as none is `lateout`;
+            // the last instruction brings back what was in force before the first, so that Rust code
+            // runs in no other mode.
             Mode::Scoped(scope) => unsafe {
                 asm!(
                     "stmxcsr [{scope}]",
@@ -147,7 +153,7 @@ macro_rules! run {
                     concat!($($insn),*),
                     "stmxcsr [{scope} + 4]",
                     "ldmxcsr [{scope}]",
-                    scope = in(reg) &raw mut **scope,
+                    scope = in(reg) scope,
                     $($operands)*,
                     options(nostack)
                 )
@@ -160,66 +166,55 @@ macro_rules! run {
 #[derive(Clone, Copy)]
 pub struct Sse41(());
 
-impl Sse41 {
-    /// `None` if it has not.
-    #[inline(always)]
-    pub fn detect() -> Option<Sse41> {
-        is_x86_feature_detected!("sse4.1").then_some(Sse41(()))
-    }
-}
-
 /// Proof that the CPU has FMA3, and the system lets it be used.
 #[derive(Clone, Copy)]
 pub struct Fma(());
 
-impl Fma {
-    /// `None` if it has not.
+/// What this CPU has beyond the first x86-64.
+#[derive(Clone, Copy)]
+pub struct Cpu {
+    pub sse41: Option<Sse41>,
+    pub fma: Option<Fma>,
+}
+
+impl Cpu {
+    /// Asks it; the answer is cached.
     #[inline(always)]
-    pub fn detect() -> Option<Fma> {
-        is_x86_feature_detected!("fma").then_some(Fma(()))
+    pub fn detect() -> Cpu {
+        Cpu {
+            sse41: is_x86_feature_detected!("sse4.1").then_some(Sse41(())),
+            fma: is_x86_feature_detected!("fma").then_some(Fma(())),
+        }
     }
 }
 
 /// A function that runs one format's instruction.
+///
+/// Destination and source are one register, or the destination is cleared first where the instruction
+/// merges into it, so that nothing waits for an older value.
 macro_rules! instruction {
-    // Destination and source are one register, so that nothing waits for an older value of it.
-    ($name:ident($float:ty) = $($insn:tt),*) => {
+    ($name:ident(mode, $float:ty) = $($insn:tt),*) => {
         #[inline(always)]
-        fn $name(mode: &mut Mode<'_>, x: u64) -> u64 {
+        fn $name(mode: Mode<'_>, x: u64) -> u64 {
             let mut r = <$float>::from_bits(x as _);
-            run!(mode, [$($insn),*], r = inout(xmm_reg) r);
+            moded!(mode, [$($insn),*], r = inout(xmm_reg) r);
             r.to_bits().into()
         }
     };
-    (round $name:ident, $float:ty, $s:literal, $silent:literal) => {
+    ($name:ident(mode, $float:ty, y) = $($insn:tt),*) => {
         #[inline(always)]
-        fn $name(_: Sse41, mode: &mut Mode<'_>, rm: Rm, x: u64) -> u64 {
-            let mut r = <$float>::from_bits(x as _);
-            match rm {
-                Rm::Rdn => run!(mode, ["round", $s, " {r}, {r}, 1+", $silent], r = inout(xmm_reg) r),
-                Rm::Rup => run!(mode, ["round", $s, " {r}, {r}, 2+", $silent], r = inout(xmm_reg) r),
-                Rm::Rtz => run!(mode, ["round", $s, " {r}, {r}, 3+", $silent], r = inout(xmm_reg) r),
-                Rm::Rne | Rm::Rmm | Rm::Dyn => {
-                    run!(mode, ["round", $s, " {r}, {r}, ", $silent], r = inout(xmm_reg) r)
-                }
-            }
-            r.to_bits().into()
-        }
-    };
-    ($name:ident($float:ty, y) = $($insn:tt),*) => {
-        #[inline(always)]
-        fn $name(mode: &mut Mode<'_>, x: u64, y: u64) -> u64 {
+        fn $name(mode: Mode<'_>, x: u64, y: u64) -> u64 {
             let (mut r, y) = (<$float>::from_bits(x as _), <$float>::from_bits(y as _));
-            run!(mode, [$($insn),*, " {r}, {y}"], r = inout(xmm_reg) r, y = in(xmm_reg) y);
+            moded!(mode, [$($insn),*, " {r}, {y}"], r = inout(xmm_reg) r, y = in(xmm_reg) y);
             r.to_bits().into()
         }
     };
-    ($name:ident($float:ty, y, z) = $($insn:tt),*) => {
+    ($name:ident(mode, $float:ty, y, z) = $($insn:tt),*) => {
         #[inline(always)]
-        fn $name(_: Fma, mode: &mut Mode<'_>, x: u64, y: u64, z: u64) -> u64 {
+        fn $name(_: Fma, mode: Mode<'_>, x: u64, y: u64, z: u64) -> u64 {
             let mut r = <$float>::from_bits(x as _);
             let (y, z) = (<$float>::from_bits(y as _), <$float>::from_bits(z as _));
-            run!(
+            moded!(
                 mode,
                 [$($insn),*, " {r}, {y}, {z}"],
                 r = inout(xmm_reg) r,
@@ -229,30 +224,60 @@ macro_rules! instruction {
             r.to_bits().into()
         }
     };
-    ($name:ident($float:ty) -> int $int:ty = $($insn:tt),*) => {
+    ($name:ident($float:ty) = $($insn:tt),*) => {
         #[inline(always)]
-        fn $name(mode: &mut Mode<'_>, x: u64) -> $int {
-            let n: $int;
-            run!(mode, [$($insn),*], n = out(reg) n, x = in(xmm_reg) <$float>::from_bits(x as _));
-            n
-        }
-    };
-    // Merges into its destination, which is therefore cleared first.
-    ($name:ident(int $int:ty) -> $float:ty = $($insn:tt),*) => {
-        #[inline(always)]
-        fn $name(mode: &mut Mode<'_>, n: $int) -> u64 {
-            let mut r: $float = 0.0;
-            run!(mode, [$($insn),*], r = inout(xmm_reg) r, n = in(reg) n);
+        fn $name(x: u64) -> u64 {
+            let mut r = <$float>::from_bits(x as _);
+            sticky!([$($insn),*], r = inout(xmm_reg) r);
             r.to_bits().into()
         }
     };
-    ($name:ident($float:ty, y) -> bool = $($insn:tt),*) => {
+    ($name:ident($float:ty) -> int $int:ty = $($insn:tt),*) => {
         #[inline(always)]
-        fn $name(mode: &mut Mode<'_>, x: u64, y: u64) -> bool {
+        fn $name(x: u64) -> $int {
+            let n: $int;
+            sticky!([$($insn),*], n = out(reg) n, x = in(xmm_reg) <$float>::from_bits(x as _));
+            n
+        }
+    };
+    ($name:ident(int $int:ty) -> $float:ty = $($insn:tt),*) => {
+        #[inline(always)]
+        fn $name(n: $int) -> u64 {
+            let mut r: $float = 0.0;
+            sticky!([$($insn),*], r = inout(xmm_reg) r, n = in(reg) n);
+            r.to_bits().into()
+        }
+    };
+    ($name:ident($float:ty, y) -> truth = $($insn:tt),*) => {
+        #[inline(always)]
+        fn $name(x: u64, y: u64) -> u64 {
             let (x, y) = (<$float>::from_bits(x as _), <$float>::from_bits(y as _));
-            let truth: u8;
-            run!(mode, [$($insn),*], x = in(xmm_reg) x, y = in(xmm_reg) y, truth = out(reg_byte) truth);
-            truth != 0
+            let truth: u32;
+            sticky!([$($insn),*], x = in(xmm_reg) x, y = in(xmm_reg) y, truth = out(reg) truth);
+            truth.into()
+        }
+    };
+    ($name:ident($float:ty, y) = $($insn:tt),*) => {
+        #[inline(always)]
+        fn $name(x: u64, y: u64) -> u64 {
+            let (mut r, y) = (<$float>::from_bits(x as _), <$float>::from_bits(y as _));
+            sticky!([$($insn),*, " {r}, {y}"], r = inout(xmm_reg) r, y = in(xmm_reg) y);
+            r.to_bits().into()
+        }
+    };
+    (round $name:ident, $float:ty, $s:literal, $silent:literal) => {
+        #[inline(always)]
+        fn $name(_: Sse41, rm: Rm, x: u64) -> u64 {
+            let mut r = <$float>::from_bits(x as _);
+            match rm {
+                Rm::Rdn => sticky!(["round", $s, " {r}, {r}, 1+", $silent], r = inout(xmm_reg) r),
+                Rm::Rup => sticky!(["round", $s, " {r}, {r}, 2+", $silent], r = inout(xmm_reg) r),
+                Rm::Rtz => sticky!(["round", $s, " {r}, {r}, 3+", $silent], r = inout(xmm_reg) r),
+                Rm::Rne | Rm::Rmm | Rm::Dyn => {
+                    sticky!(["round", $s, " {r}, {r}, ", $silent], r = inout(xmm_reg) r)
+                }
+            }
+            r.to_bits().into()
         }
     };
 }
@@ -260,61 +285,61 @@ macro_rules! instruction {
 /// The instructions of one format. Operands and FP results are bits of the format; a NaN result is not
 /// yet the canonical one.
 pub trait Scalar: Format {
-    fn add(mode: &mut Mode<'_>, x: u64, y: u64) -> u64;
-    fn sub(mode: &mut Mode<'_>, x: u64, y: u64) -> u64;
-    fn mul(mode: &mut Mode<'_>, x: u64, y: u64) -> u64;
-    fn div(mode: &mut Mode<'_>, x: u64, y: u64) -> u64;
-    fn sqrt(mode: &mut Mode<'_>, x: u64) -> u64;
+    fn add(mode: Mode<'_>, x: u64, y: u64) -> u64;
+    fn sub(mode: Mode<'_>, x: u64, y: u64) -> u64;
+    fn mul(mode: Mode<'_>, x: u64, y: u64) -> u64;
+    fn div(mode: Mode<'_>, x: u64, y: u64) -> u64;
+    fn sqrt(mode: Mode<'_>, x: u64) -> u64;
 
     /// ±(`x` × `y`) ± `z`. Quiet if `z` is a quiet NaN, even for infinity × 0.
-    fn madd(_: Fma, mode: &mut Mode<'_>, x: u64, y: u64, z: u64) -> u64;
-    fn msub(_: Fma, mode: &mut Mode<'_>, x: u64, y: u64, z: u64) -> u64;
-    fn nmsub(_: Fma, mode: &mut Mode<'_>, x: u64, y: u64, z: u64) -> u64;
-    fn nmadd(_: Fma, mode: &mut Mode<'_>, x: u64, y: u64, z: u64) -> u64;
+    fn madd(_: Fma, mode: Mode<'_>, x: u64, y: u64, z: u64) -> u64;
+    fn msub(_: Fma, mode: Mode<'_>, x: u64, y: u64, z: u64) -> u64;
+    fn nmsub(_: Fma, mode: Mode<'_>, x: u64, y: u64, z: u64) -> u64;
+    fn nmadd(_: Fma, mode: Mode<'_>, x: u64, y: u64, z: u64) -> u64;
 
     /// All ones or zero; quiet.
-    fn eq(mode: &mut Mode<'_>, x: u64, y: u64) -> u64;
-    /// Signalling.
-    fn lt(mode: &mut Mode<'_>, x: u64, y: u64) -> bool;
-    fn le(mode: &mut Mode<'_>, x: u64, y: u64) -> bool;
-    /// Quiet.
-    fn ltq(mode: &mut Mode<'_>, x: u64, y: u64) -> bool;
-    fn leq(mode: &mut Mode<'_>, x: u64, y: u64) -> bool;
+    fn eq(x: u64, y: u64) -> u64;
+    /// 0 or 1; signalling.
+    fn lt(x: u64, y: u64) -> u64;
+    fn le(x: u64, y: u64) -> u64;
+    /// 0 or 1; quiet.
+    fn ltq(x: u64, y: u64) -> u64;
+    fn leq(x: u64, y: u64) -> u64;
 
     /// To an integer, rounded; the least one for what has none.
-    fn to_i32(mode: &mut Mode<'_>, x: u64) -> i32;
-    fn to_i64(mode: &mut Mode<'_>, x: u64) -> i64;
+    fn to_i32(x: u64) -> i32;
+    fn to_i64(x: u64) -> i64;
     /// Truncated, in any mode.
-    fn trunc_i32(mode: &mut Mode<'_>, x: u64) -> i32;
-    fn trunc_i64(mode: &mut Mode<'_>, x: u64) -> i64;
-    fn from_i32(mode: &mut Mode<'_>, n: i32) -> u64;
-    fn from_i64(mode: &mut Mode<'_>, n: i64) -> u64;
+    fn trunc_i32(x: u64) -> i32;
+    fn trunc_i64(x: u64) -> i64;
+    fn from_i32(n: i32) -> u64;
+    fn from_i64(n: i64) -> u64;
 
     /// To the other of binary32 and binary64. Above the bits of a binary32 lies anything.
-    fn convert(mode: &mut Mode<'_>, x: u64) -> u64;
+    fn convert(x: u64) -> u64;
     /// To an integral value, to nearest, down, up and truncated, in any mode; silent if inexact.
-    fn round(_: Sse41, mode: &mut Mode<'_>, rm: Rm, x: u64) -> u64;
+    fn round(_: Sse41, rm: Rm, x: u64) -> u64;
     /// The same, not silent.
-    fn round_nx(_: Sse41, mode: &mut Mode<'_>, rm: Rm, x: u64) -> u64;
+    fn round_nx(_: Sse41, rm: Rm, x: u64) -> u64;
 }
 
 macro_rules! scalar {
     ($format:ty, $float:ty, $s:literal, $o:literal) => {
         impl Scalar for $format {
-            instruction!(add($float, y) = "add", $s);
-            instruction!(sub($float, y) = "sub", $s);
-            instruction!(mul($float, y) = "mul", $s);
-            instruction!(div($float, y) = "div", $s);
-            instruction!(sqrt($float) = "sqrt", $s, " {r}, {r}");
-            instruction!(madd($float, y, z) = "vfmadd213", $s);
-            instruction!(msub($float, y, z) = "vfmsub213", $s);
-            instruction!(nmsub($float, y, z) = "vfnmadd213", $s);
-            instruction!(nmadd($float, y, z) = "vfnmsub213", $s);
+            instruction!(add(mode, $float, y) = "add", $s);
+            instruction!(sub(mode, $float, y) = "sub", $s);
+            instruction!(mul(mode, $float, y) = "mul", $s);
+            instruction!(div(mode, $float, y) = "div", $s);
+            instruction!(sqrt(mode, $float) = "sqrt", $s, " {r}, {r}");
+            instruction!(madd(mode, $float, y, z) = "vfmadd213", $s);
+            instruction!(msub(mode, $float, y, z) = "vfmsub213", $s);
+            instruction!(nmsub(mode, $float, y, z) = "vfnmadd213", $s);
+            instruction!(nmadd(mode, $float, y, z) = "vfnmsub213", $s);
             instruction!(eq($float, y) = "cmpeq", $s);
-            instruction!(lt($float, y) -> bool = "comi", $s, " {y}, {x}", "\nseta {truth}");
-            instruction!(le($float, y) -> bool = "comi", $s, " {y}, {x}", "\nsetae {truth}");
-            instruction!(ltq($float, y) -> bool = "ucomi", $s, " {y}, {x}", "\nseta {truth}");
-            instruction!(leq($float, y) -> bool = "ucomi", $s, " {y}, {x}", "\nsetae {truth}");
+            instruction!(lt($float, y) -> truth = "comi", $s, " {y}, {x}\nseta {truth:l}\nmovzx {truth:e}, {truth:l}");
+            instruction!(le($float, y) -> truth = "comi", $s, " {y}, {x}\nsetae {truth:l}\nmovzx {truth:e}, {truth:l}");
+            instruction!(ltq($float, y) -> truth = "ucomi", $s, " {y}, {x}\nseta {truth:l}\nmovzx {truth:e}, {truth:l}");
+            instruction!(leq($float, y) -> truth = "ucomi", $s, " {y}, {x}\nsetae {truth:l}\nmovzx {truth:e}, {truth:l}");
             instruction!(to_i32($float) -> int i32 = "cvt", $s, "2si {n:e}, {x}");
             instruction!(to_i64($float) -> int i64 = "cvt", $s, "2si {n}, {x}");
             instruction!(trunc_i32($float) -> int i32 = "cvtt", $s, "2si {n:e}, {x}");

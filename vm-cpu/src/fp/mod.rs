@@ -51,5 +51,5 @@ pub mod flag {
 /// session; within one, [`HostFp::apply`] is several times as fast.
 #[inline(always)]
 pub fn apply(op: Fp, fmt: Fmt, rm: Rm, a: u64, b: u64, c: u64, flags: &mut u8) -> u64 {
-    session::scoped(op, fmt, rm, [a, b, c], flags)
+    session::alone(op, fmt, rm, [a, b, c], flags)
 }

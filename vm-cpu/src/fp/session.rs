@@ -1,7 +1,7 @@
 //! A stretch of guest floating point on a host thread, for engines that run many operations in a row.
 
 use super::facts::{self, Control, Host};
-use super::host::{self, Mode, Saved, Scope};
+use super::host::{self, Cpu, Mode, Saved, Scope};
 use super::{fpu, soft};
 use crate::isa::emit::{Fmt, Fp, Rm};
 
@@ -19,6 +19,7 @@ use crate::isa::emit::{Fmt, Fp, Rm};
 #[must_use = "without a session the flags are lost"]
 pub struct HostFp {
     before: Saved,
+    cpu: Cpu,
 }
 
 impl HostFp {
@@ -26,13 +27,13 @@ impl HostFp {
     pub fn enter() -> HostFp {
         let before = Saved::new();
         host::reset();
-        HostFp { before }
+        HostFp { before, cpu: Cpu::detect() }
     }
 
     /// What was raised in the FPU since it was last taken, as `fflags`; clears it.
     #[inline]
     pub fn take(&self) -> u8 {
-        let flags = host::sticky();
+        let flags = host::raised();
         host::reset();
         flags
     }
@@ -48,17 +49,20 @@ impl HostFp {
 
     /// [`super::apply`], except that flags may stay in the FPU until they are [taken](HostFp::take).
     ///
-    /// With literal `op` and `fmt`, and rounding to nearest, this is little more than the host's
-    /// instruction. The other modes change and restore MXCSR around it.
+    /// With literal `op` and `fmt` this is little more than the host's instruction, where rounding is to
+    /// nearest or the instruction carries its mode.
     #[inline(always)]
-    pub fn apply(&self, op: Fp, fmt: Fmt, rm: Rm, abc: [u64; 3], flags: &mut u8) -> u64 {
+    pub fn apply(&self, op: Fp, fmt: Fmt, rm: Rm, [a, b, c]: [u64; 3], flags: &mut u8) -> u64 {
         if matches!(facts::host(op, fmt), Host::Integer | Host::Soft) {
-            return soft::apply(op, fmt, rm, abc[0], abc[1], abc[2], flags);
+            return soft::apply(op, fmt, rm, a, b, c, flags);
         }
         match facts::control(op, fmt, rm) {
-            Control::Register if rm != Rm::Rne => other_mode(op, fmt, rm, abc, flags),
-            Control::Lacking => other_mode(op, fmt, rm, abc, flags),
-            _ => fpu::run(op, fmt, rm, &mut Mode::Sticky, abc, flags),
+            Control::Register if rm != Rm::Rne => other_mode(op, fmt, rm, a, b, c, flags),
+            Control::Lacking => other_mode(op, fmt, rm, a, b, c, flags),
+            _ => match fpu::run(op, fmt, rm, self.cpu, [a, b, c], flags) {
+                Some(image) => image,
+                None => rare(op, fmt, rm, a, b, c, flags),
+            },
         }
     }
 }
@@ -71,19 +75,29 @@ impl Drop for HostFp {
 
 #[cold]
 #[inline(never)]
-fn other_mode(op: Fp, fmt: Fmt, rm: Rm, abc: [u64; 3], flags: &mut u8) -> u64 {
-    scoped(op, fmt, rm, abc, flags)
+fn other_mode(op: Fp, fmt: Fmt, rm: Rm, a: u64, b: u64, c: u64, flags: &mut u8) -> u64 {
+    alone(op, fmt, rm, [a, b, c], flags)
 }
 
-/// [`super::apply`]: the operation in an MXCSR of its own.
+/// Operands for which the host is not exact.
+#[cold]
+#[inline(never)]
+fn rare(op: Fp, fmt: Fmt, rm: Rm, a: u64, b: u64, c: u64, flags: &mut u8) -> u64 {
+    soft::apply(op, fmt, rm, a, b, c, flags)
+}
+
+/// [`super::apply`]. To change MXCSR there and back takes longer than to do anything but arithmetic by
+/// the soft path.
 #[inline(always)]
-pub fn scoped(op: Fp, fmt: Fmt, rm: Rm, [a, b, c]: [u64; 3], flags: &mut u8) -> u64 {
-    let integer = matches!(facts::host(op, fmt), Host::Integer | Host::Soft);
-    if integer || facts::control(op, fmt, rm) == Control::Lacking {
+pub fn alone(op: Fp, fmt: Fmt, rm: Rm, [a, b, c]: [u64; 3], flags: &mut u8) -> u64 {
+    if !facts::arithmetic(op) || facts::control(op, fmt, rm) == Control::Lacking {
         return soft::apply(op, fmt, rm, a, b, c, flags);
     }
     let mut scope = Scope::new(rm);
-    let result = fpu::run(op, fmt, rm, &mut Mode::Scoped(&mut scope), [a, b, c], flags);
+    let image = fpu::arithmetic(op, fmt, Cpu::detect(), Mode::Scoped(&mut scope), [a, b, c]);
     *flags |= scope.flags();
-    result
+    match image {
+        Some(image) => image,
+        None => rare(op, fmt, rm, a, b, c, flags),
+    }
 }

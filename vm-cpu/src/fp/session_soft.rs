@@ -36,6 +36,6 @@ impl HostFp {
 
 /// [`super::apply`].
 #[inline(always)]
-pub fn scoped(op: Fp, fmt: Fmt, rm: Rm, [a, b, c]: [u64; 3], flags: &mut u8) -> u64 {
+pub fn alone(op: Fp, fmt: Fmt, rm: Rm, [a, b, c]: [u64; 3], flags: &mut u8) -> u64 {
     soft::apply(op, fmt, rm, a, b, c, flags)
 }

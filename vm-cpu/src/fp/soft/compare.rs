@@ -1,16 +1,21 @@
 //! Comparisons, extremes and classification.
 
+use std::hint::cold_path;
+
 use super::format::{Format, is_nan, is_signalling};
 use crate::fp::flag;
 
 /// Raises `NV` for a NaN operand, quiet ones only if asked; gives whether there is one.
 #[inline(always)]
 fn unordered<F: Format>(a: u64, b: u64, quiet_too: bool, flags: &mut u8) -> bool {
-    let unordered = is_nan::<F>(a) || is_nan::<F>(b);
-    if unordered && (quiet_too || is_signalling::<F>(a) || is_signalling::<F>(b)) {
+    if !is_nan::<F>(a) && !is_nan::<F>(b) {
+        return false;
+    }
+    cold_path();
+    if quiet_too || is_signalling::<F>(a) || is_signalling::<F>(b) {
         *flags |= flag::NV;
     }
-    unordered
+    true
 }
 
 /// Numbers in their order as integers, −0 below +0.

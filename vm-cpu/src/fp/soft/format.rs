@@ -1,5 +1,7 @@
 //! The interchange formats of IEEE 754 as RISC-V registers hold them, and what their bits mean.
 
+use std::hint::cold_path;
+
 /// Parameters of a binary format. Bits of a number are held in the low [`Format::WIDTH`] bits of a `u64`.
 pub trait Format {
     /// Width in bits.
@@ -28,7 +30,11 @@ pub trait Format {
     #[inline(always)]
     fn unbox(image: u64) -> u64 {
         let number = image & Self::mask();
-        if image == Self::boxed(number) { number } else { Self::NAN }
+        if image == Self::boxed(number) {
+            return number;
+        }
+        cold_path();
+        Self::NAN
     }
 
     /// The register image of a number: all ones above it.

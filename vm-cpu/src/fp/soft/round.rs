@@ -7,12 +7,13 @@ use crate::isa::emit::Rm;
 /// Shifts right by `n` ≥ 1 bits and rounds by `rm`; also gives whether bits were lost.
 #[inline]
 pub fn shift_round(sig: u64, n: u32, neg: bool, rm: Rm) -> (u64, bool) {
-    // Beyond 65 bits nothing changes any more: all that is lost is less than half.
-    let n = n.min(66);
-    let wide = u128::from(sig);
-    let kept = (wide >> n) as u64;
-    let lost = wide & ((1 << n) - 1);
-    let half = 1 << (n - 1);
+    let (kept, lost) = match n {
+        1..64 => (sig >> n, sig << (64 - n)),
+        64 => (0, sig),
+        // Less than half of what would be kept, and not nothing.
+        _ => (0, u64::from(sig != 0)),
+    };
+    let half = 1 << 63;
     let up = match rm {
         Rm::Rne => lost > half || lost == half && kept & 1 == 1,
         Rm::Rmm => lost >= half,
@@ -26,9 +27,10 @@ pub fn shift_round(sig: u64, n: u32, neg: bool, rm: Rm) -> (u64, bool) {
 /// Shifts right; a lost bit sets the lowest one left.
 #[inline]
 pub fn shift_jam(sig: u128, n: u32) -> u128 {
-    match sig.checked_shr(n) {
-        Some(kept) => kept | u128::from(kept << n != sig),
-        None => u128::from(sig != 0),
+    match n {
+        0 => sig,
+        1..128 => sig >> n | u128::from(sig << (128 - n) != 0),
+        _ => u128::from(sig != 0),
     }
 }
 
