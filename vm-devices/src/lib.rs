@@ -26,6 +26,7 @@ pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod uart;
+pub mod virtio;
 pub mod wires;
 
 pub use bus::{AttachError, MmioBus, MmioDevice, MmioError};

@@ -1,4 +1,5 @@
 //! Stand-ins for the machine, used by this crate's tests and, through the
 //! feature `testing`, by fuzz targets.
 
+pub mod driver;
 pub mod wires;

@@ -1,0 +1,1 @@
+//! Block requests through both transports.

@@ -1,0 +1,85 @@
+//! virtio entropy source (virtio 1.2, section 5.4): random bytes of the host.
+
+use super::chain::{self, Chain};
+use super::{Outcome, VirtioDevice, host};
+use crate::metrics::Counter;
+use crate::snapshot::RestoreError;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
+use vm_memory::GuestMemory;
+
+const QUEUE_SIZE: u16 = 64;
+/// Most bytes a request gets, so that a doorbell stays short: a device may give
+/// fewer than there is room for.
+const MOST: u64 = 1 << 16;
+const CHUNK: usize = 1024;
+
+/// A snapshot keeps nothing: the device has no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntropyState {}
+
+/// An entropy source.
+#[derive(Debug, Default)]
+pub struct Entropy {
+    bytes: Arc<Counter>,
+}
+
+impl Entropy {
+    /// A source backed by the host's generator.
+    pub fn new() -> Entropy {
+        Entropy::default()
+    }
+
+    /// Bytes given; shared, because the device itself goes into its transport.
+    pub fn bytes(&self) -> Arc<Counter> {
+        self.bytes.clone()
+    }
+}
+
+impl<M: GuestMemory> VirtioDevice<M> for Entropy {
+    type State = EntropyState;
+
+    fn id(&self) -> u32 {
+        VIRTIO_ID_RNG
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &[QUEUE_SIZE]
+    }
+
+    fn features(&self) -> u64 {
+        0
+    }
+
+    fn config(&self) -> &[u8] {
+        &[]
+    }
+
+    fn serve(&mut self, _queue: usize, chain: &Chain, mem: &M) -> Outcome {
+        let room = chain::total(chain.writable()).min(MOST);
+        let mut buf = [0; CHUNK];
+        let mut done = 0;
+        while done < room {
+            let chunk = &mut buf[..(room - done).min(CHUNK as u64) as usize];
+            if let Err(error) = host::random(chunk) {
+                tracing::warn!(%error, "the host has no random bytes for the guest");
+                break;
+            }
+            match chain::copy_to(chain.writable(), done, chunk, mem) {
+                Ok(count) => done += count as u64,
+                Err(_) => break,
+            }
+        }
+        self.bytes.add(done);
+        Outcome::Done(done as u32)
+    }
+
+    fn save(&self) -> EntropyState {
+        EntropyState {}
+    }
+
+    fn restore(&mut self, _state: EntropyState) -> Result<(), RestoreError> {
+        Ok(())
+    }
+}
