@@ -2,4 +2,7 @@
 
 mod apfloat;
 mod host;
+mod instructions;
+mod manual;
 mod operands;
+mod vectors;

@@ -81,7 +81,20 @@ impl Operands {
         }
     }
 
+    /// Zero, the ends of the subnormals and of the normals, 1, infinity, and NaNs of both kinds.
+    fn special(&mut self, fmt: Fmt) -> u64 {
+        let (width, frac) = shape(fmt);
+        let (leading, sign) = (1u64 << frac, 1u64 << (width - 1));
+        let (inf, one) = (sign - leading, (sign >> 1) - leading);
+        let quiet = inf | leading >> 1;
+        let all = [0, 1, leading - 1, leading, one, inf - 1, inf, inf | 1, quiet - 1, quiet, quiet | 1];
+        all[self.below(all.len() as u64) as usize] | self.bits() & sign
+    }
+
     fn number(&mut self, fmt: Fmt) -> u64 {
+        if self.below(6) == 0 {
+            return self.special(fmt);
+        }
         let (width, frac) = shape(fmt);
         let fields = 1u64 << (width - frac - 1);
         let bias = fields / 2 - 1;
