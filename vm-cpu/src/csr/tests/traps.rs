@@ -65,6 +65,16 @@ fn only_interrupts_use_the_vector_table() {
 }
 
 #[test]
+fn the_pc_kept_by_a_trap_is_one_that_its_register_can_hold() {
+    let odd = Trap { cause: Cause::InstructionAccess, tval: 0x1003 };
+    for (prv, kept) in [(Priv::Supervisor, [0x1002, 0]), (Priv::Machine, [0, 0x1002])] {
+        let mut file = delegating(prv);
+        file.take_trap(odd, 0x1003);
+        assert_eq!([file.sepc, file.mepc], kept, "{prv:?}");
+    }
+}
+
+#[test]
 fn interrupt_causes_have_the_top_bit_and_no_value() {
     let mut file = delegating(Priv::User);
     file.stval = 5;
