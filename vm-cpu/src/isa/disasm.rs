@@ -79,7 +79,7 @@ fn put(text: &mut String, operand: Operand, i: &Insn, pc: u64) {
         Rm => rounding(text, i, "dyn"),
         RmExact => rounding(text, i, "rne"),
         Rtz => text.push_str("rtz"),
-        Fli => constant(text, i.rs1),
+        Fli => text.push_str(&constant(i.rs1)),
         Pred => accesses(text, i.full >> 24),
         Succ => accesses(text, i.full >> 20),
         Order | MopR | MopRr | CMop => {}
@@ -111,17 +111,22 @@ fn accesses(text: &mut String, set: u32) {
 }
 
 /// A constant of `fli`, as C's `%a` prints it.
-fn constant(text: &mut String, index: u8) {
-    let bits = fp::fli_value(Fmt::D, index);
+pub(super) fn constant(index: u8) -> String {
+    let bits = constant_value(index).to_bits();
     let sign = if bits >> 63 == 1 { "-" } else { "" };
     let exponent = (bits >> 52 & 0x7ff) as i32 - 1023;
     match (index, bits >> 48 & 0xf) {
-        (1, _) => text.push_str("min"),
-        (30, _) => text.push_str("inf"),
-        (31, _) => text.push_str("nan"),
-        (_, 0) => number(text, format_args!("{sign}0x1p{exponent:+}")),
-        (_, digit) => number(text, format_args!("{sign}0x1.{digit:x}p{exponent:+}")),
+        (1, _) => "min".to_owned(),
+        (30, _) => "inf".to_owned(),
+        (31, _) => "nan".to_owned(),
+        (_, 0) => format!("{sign}0x1p{exponent:+}"),
+        (_, digit) => format!("{sign}0x1.{digit:x}p{exponent:+}"),
     }
+}
+
+/// In double precision, where all but the least normal number are as in the others.
+pub(super) fn constant_value(index: u8) -> f64 {
+    f64::from_bits(fp::fli_value(Fmt::D, index))
 }
 
 #[cfg(test)]

@@ -10,9 +10,13 @@
 //! **Invariant:** no engine knows an instruction by itself. What an instruction is called, looks like or
 //! does is said in its row; an engine implements [`emit::Emit`] and expands `for_each_row!`.
 
+pub mod asm;
+#[cfg(test)]
+mod calculator;
 pub mod decode;
 mod disasm;
 pub mod emit;
+mod eval;
 pub mod ext;
 mod imm;
 pub mod meaning;
@@ -21,6 +25,8 @@ mod pattern;
 pub mod row;
 pub mod rvc;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 pub use decode::{decode, encode};
 pub use disasm::disassemble;

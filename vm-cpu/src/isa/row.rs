@@ -27,7 +27,7 @@ pub struct Row {
     /// Register fields that are operands.
     regs: u32,
     /// Fields that stay in the word: `rm`, `aq`, `rl`, `pred`, `succ`.
-    flags: u32,
+    pub flags: u32,
     imm: Imm,
 }
 
@@ -112,6 +112,12 @@ pub struct Operands {
     pub rs3: u8,
     /// Immediate, or 0.
     pub imm: i32,
+}
+
+impl From<&Insn> for Operands {
+    fn from(i: &Insn) -> Operands {
+        Operands { rd: i.rd, rs1: i.rs1, rs2: i.rs2, rs3: i.rs3, imm: i.imm }
+    }
 }
 
 /// Proves that no two rows share a word, except a row that is `within` another.

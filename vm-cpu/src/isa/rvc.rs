@@ -8,8 +8,8 @@ use super::decode::encode;
 use super::emit::Insn;
 use super::ext::{Extensions, extensions};
 use super::imm::{self, Imm};
-use super::operand::Format;
 use super::operand::Operand::*;
+use super::operand::{Format, RD, RS1, RS2};
 use super::pattern::{Pattern, mnemonic};
 use super::row::Operands;
 use std::sync::LazyLock;
@@ -108,11 +108,19 @@ impl Compressed {
         }
     }
 
-    /// The 16 bits for the operands of the expanded instruction; none if they do not fit.
-    pub fn encode(&self, o: &Operands) -> Option<u16> {
-        let regs = self.rd.put(o.rd)? | self.rs1.put(o.rs1)? | self.rs2.put(o.rs2)?;
-        let half = self.pattern.value | regs | self.imm.put(o.imm)?;
-        (self.pattern.hits(half) && self.expand(half) == *o).then_some(half as u16)
+    /// The 16 bits for the operands that the format writes, and `flags` in place; none if they do not fit.
+    pub fn encode(&self, o: &Operands, flags: u32) -> Option<u16> {
+        let written = self.format.iter().fold(0, |bits, operand| bits | operand.regs());
+        let mut half = self.pattern.value | flags;
+        for (field, slot, r) in [(RD, self.rd, o.rd), (RS1, self.rs1, o.rs1), (RS2, self.rs2, o.rs2)] {
+            if written & field != 0 {
+                half |= slot.put(r)?;
+            }
+        }
+        if self.format.iter().any(|operand| operand.imm().bits() != 0) {
+            half |= self.imm.put(o.imm)?;
+        }
+        self.pattern.hits(half).then_some(half as u16)
     }
 }
 
