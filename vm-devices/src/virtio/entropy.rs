@@ -83,3 +83,45 @@ impl<M: GuestMemory> VirtioDevice<M> for Entropy {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::driver::*;
+    use crate::testing::wires::RecordedLine;
+    use crate::virtio::{Version, VirtioMmio};
+    use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+    type Memory = GuestMemoryMmap<()>;
+
+    const RAM: u64 = 0x8000_0000;
+    const DATA: u64 = RAM + 0x1_0000;
+
+    #[test]
+    fn room_is_filled_up_to_the_most_a_request_gets() {
+        for version in [Version::Legacy, Version::Modern] {
+            let mem = Arc::new(Memory::from_ranges(&[(GuestAddress(RAM), 0x10_0000)]).unwrap());
+            let entropy = Entropy::new();
+            let given = entropy.bytes();
+            let transport = VirtioMmio::new(version, entropy, mem.clone(), Arc::new(RecordedLine::default()));
+            let queue = DriverQueue::at(RAM, QUEUE_SIZE);
+            let mut driver = Driver::start(&*transport, &*mem, version, ALL_FEATURES, &[queue]);
+            let head =
+                driver.add(0, &[readable(DATA, 64), writable(DATA + 64, 1000), writable(DATA + 2000, 1048)]);
+            driver.kick(0);
+            assert_eq!(driver.take_used(0), Some((head, 2048)));
+            let mut bytes = [0u8; 4096];
+            mem.read_slice(&mut bytes, GuestAddress(DATA)).unwrap();
+            let zeroes =
+                |range: std::ops::Range<usize>| bytes[range].iter().filter(|&&byte| byte == 0).count();
+            assert_eq!((zeroes(0..64), zeroes(1064..2000), zeroes(3048..4096)), (64, 936, 1048));
+            // 2048 random bytes hold 8 zeroes on average, and hardly ever 64.
+            assert!(zeroes(64..1064) + zeroes(2000..3048) < 64);
+
+            let head = driver.add(0, &[writable(DATA, 0x8_0000)]);
+            driver.kick(0);
+            assert_eq!(driver.take_used(0), Some((head, MOST as u32)));
+            assert_eq!(given.get(), 2048 + MOST);
+        }
+    }
+}
