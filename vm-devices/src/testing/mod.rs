@@ -2,4 +2,5 @@
 //! feature `testing`, by fuzz targets.
 
 pub mod driver;
+pub mod garbage;
 pub mod wires;
