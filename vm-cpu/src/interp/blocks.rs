@@ -148,7 +148,7 @@ impl Blocks {
         self.pages.get(&page).is_some_and(|ids| ids.iter().any(|&id| self.get(id).bytes != 0))
     }
 
-    /// Gives block `id` its code.
+    /// Gives block `id` its code. Its links go: new code may jump elsewhere.
     pub fn set_code(&mut self, id: BlockId, code: &[Insn], bytes: u32) {
         if self.arena.len() + code.len() > ARENA_INSNS {
             self.compact();
@@ -157,7 +157,7 @@ impl Blocks {
         self.arena.extend_from_slice(code);
         let end = self.arena.len() as u32;
         let block = self.get_mut(id);
-        (block.start, block.end, block.bytes) = (start, end, bytes);
+        (block.start, block.end, block.bytes, block.links) = (start, end, bytes, [NONE; 2]);
     }
 
     /// Drops the code of blocks that were made from any of `granules` of `page`.
@@ -278,6 +278,17 @@ mod tests {
         blocks.drop_granules(0x8000_0000, granule_mask(0x100, 8));
         assert_eq!((blocks.get(a).bytes, blocks.get(b).bytes), (16, 0));
         assert_eq!(blocks.number(0x8000_0100, 0), b, "the number stays");
+    }
+
+    #[test]
+    fn new_code_has_no_links_of_the_old() {
+        let mut blocks = Blocks::default();
+        let id = blocks.number(0x8000_0000, 0);
+        blocks.set_code(id, &[nop()], 4);
+        blocks.get_mut(id).links = [7, 8];
+        blocks.drop_code(id);
+        blocks.set_code(id, &[nop()], 4);
+        assert_eq!(blocks.get(id).links, [NONE; 2]);
     }
 
     #[test]
