@@ -128,7 +128,7 @@ fn main() -> std::fmt::Result {
         }
     }
     let Program { stubs, cases, .. } = program;
-    print!("{HEAD}{stubs}struct {{ Stub stub; const char *name; uint64_t a, b, c; }} cases[] = {{\n");
+    println!("{HEAD}{stubs}struct {{ Stub stub; const char *name; uint64_t a, b, c; }} cases[] = {{");
     print!("{cases}}};\n{MAIN}");
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::hint::cold_path;
 use super::facts::{self, Host};
 use super::flag;
 use super::host::{Cpu, Mode, Scalar};
-use super::soft::{Double, Single, is_nan};
+use super::soft::format::{Double, Single, is_nan};
 use crate::isa::emit::{Fmt, Fp, Int, Rm};
 
 /// Does any operation that [`facts::host`] has; what it raises gathers in the thread's MXCSR, apart from

@@ -18,7 +18,7 @@
 use std::arch::asm;
 use std::marker::PhantomData;
 
-use super::soft::{Double, Format, Single};
+use super::soft::format::{Double, Format, Single};
 use crate::isa::emit::Rm;
 
 /// All exceptions masked, rounding to nearest, subnormals kept, no flag raised.

@@ -4,7 +4,7 @@
 //!  image ─unbox─► bits ─unpack─► Value ─arith/convert─► Finite (exact, or jammed) ─round─► bits ─boxed─► image
 //! ```
 //!
-//! Invariant: a [`Finite`] that is not exact has its lowest bit set ("jammed", rounding to odd), and has
+//! Invariant: a `Finite` that is not exact has its lowest bit set ("jammed", rounding to odd), and has
 //! at least two bits more than any format keeps, so that rounding it once is rounding the exact value.
 
 use crate::isa::emit::{Fmt, Fp, Rm};
@@ -12,11 +12,10 @@ use crate::isa::emit::{Fmt, Fp, Rm};
 mod arith;
 mod compare;
 mod convert;
-mod format;
+pub(super) mod format;
 mod round;
 
-use format::Half;
-pub(super) use format::{Double, Format, Single, is_nan};
+use format::{Double, Format, Half, Single};
 
 /// Does `op` in format `fmt`; the contract of [`super::apply`].
 ///
