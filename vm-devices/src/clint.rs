@@ -12,6 +12,7 @@
 
 use crate::bus::{MmioDevice, MmioError};
 use crate::fdt::{DeviceTree, Site, compatible};
+use crate::metrics::Counter;
 use crate::snapshot::{RestoreError, Snapshot};
 use crate::wires::{Clock, HartLine, HartLines};
 use parking_lot::Mutex;
@@ -50,6 +51,7 @@ pub struct Clint {
     harts: Vec<Mutex<HartTimer>>,
     lines: Arc<dyn HartLines>,
     clock: Arc<dyn Clock>,
+    ipis: Counter,
 }
 
 /// What lies at an offset.
@@ -63,7 +65,13 @@ enum Register {
 impl Clint {
     /// A CLINT for `harts` harts.
     pub fn new(harts: usize, lines: Arc<dyn HartLines>, clock: Arc<dyn Clock>) -> Clint {
-        Clint { harts: (0..harts).map(|_| Mutex::new(HartTimer::RESET)).collect(), lines, clock }
+        let harts = (0..harts).map(|_| Mutex::new(HartTimer::RESET)).collect();
+        Clint { harts, lines, clock, ipis: Counter::default() }
+    }
+
+    /// Software interrupts raised.
+    pub fn ipis(&self) -> &Counter {
+        &self.ipis
     }
 
     /// Puts every hart's registers into their reset state.
@@ -117,6 +125,7 @@ impl MmioDevice for Clint {
             Register::Msip(hart) => {
                 let mut timer = self.harts[hart].lock();
                 timer.msip = value & 1 != 0;
+                self.ipis.add(timer.msip.into());
                 self.lines.set(hart, HartLine::Msip, timer.msip);
             }
             Register::Mtimecmp(hart) => {
@@ -203,6 +212,7 @@ mod tests {
         let (clint, lines, _) = clint(2);
         clint.write(4, 4, 0xffff_ffff).unwrap();
         assert_eq!(clint.read(4, 4), Ok(1));
+        assert_eq!(clint.ipis().get(), 1);
         assert!(lines.level(1, HartLine::Msip));
         assert!(!lines.level(0, HartLine::Msip));
         clint.write(4, 4, 2).unwrap();

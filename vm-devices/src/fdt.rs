@@ -63,3 +63,101 @@ pub trait DeviceTree {
     /// Writes the device's node as a child of the node that is open.
     fn fdt(&self, fdt: &mut FdtWriter, site: &Site) -> Result<(), Error>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map;
+    use crate::testing::wires::{BufferConsole, ManualClock, RecordedLine, RecordedLines};
+    use crate::virtio::{EmptySlot, Version};
+    use crate::{Clint, HostWallClock, Plic, Power, PowerEvents, Rtc, Uart};
+    use std::fmt::Write;
+    use std::sync::Arc;
+
+    struct NoPower;
+
+    impl PowerEvents for NoPower {
+        fn shutdown(&self, _code: u16) {}
+        fn reset(&self) {}
+    }
+
+    /// The nodes and properties of a device tree blob, a line each.
+    fn dump(blob: &[u8]) -> String {
+        let word = |at: usize| u32::from_be_bytes(blob[at..at + 4].try_into().unwrap()) as usize;
+        let text = |at: usize| blob[at..].split(|&b| b == 0).next().map(String::from_utf8_lossy).unwrap();
+        let (mut at, strings) = (word(8), word(12));
+        let (mut out, mut depth) = (String::new(), 0);
+        loop {
+            let token = word(at);
+            at += 4;
+            match token {
+                1 => {
+                    let name = text(at);
+                    writeln!(out, "{:depth$}{name} {{", "").unwrap();
+                    at = (at + name.len() + 1).next_multiple_of(4);
+                    depth += 2;
+                }
+                2 => depth -= 2,
+                3 => {
+                    let (len, name) = (word(at), text(strings + word(at + 4)));
+                    let value = &blob[at + 8..at + 8 + len];
+                    let printable = value.len() > 1 && value.iter().all(|b| *b == 0 || b.is_ascii_graphic());
+                    let value = match printable && value[0] != 0 {
+                        true => String::from_utf8_lossy(value).trim_end_matches('\0').replace('\0', " "),
+                        false => {
+                            value.chunks(4).map(|c| format!("{:x}", word_of(c))).collect::<Vec<_>>().join(" ")
+                        }
+                    };
+                    let line = format!("{:depth$}{name} = {value}", "");
+                    writeln!(out, "{}", line.trim_end()).unwrap();
+                    at = (at + 8 + len).next_multiple_of(4);
+                }
+                9 => return out,
+                _ => panic!("unknown token {token}"),
+            }
+        }
+    }
+
+    fn word_of(bytes: &[u8]) -> u32 {
+        bytes.iter().fold(0, |word, &byte| word << 8 | u32::from(byte))
+    }
+
+    #[test]
+    fn nodes_are_those_of_the_virt_board() {
+        let lines = Arc::new(RecordedLines::new(2));
+        let line = Arc::new(RecordedLine::default());
+        type Placed = (Box<dyn DeviceTree>, Window, Option<u32>, Option<u32>);
+        let devices: [Placed; 6] = [
+            (Box::new(Power::new(Arc::new(NoPower))), map::TEST, None, Some(6)),
+            (Box::new(Rtc::new(Arc::new(HostWallClock), line.clone())), map::RTC, Some(map::RTC_IRQ), None),
+            (
+                Box::new(Clint::new(2, lines.clone(), Arc::new(ManualClock::default()))),
+                map::CLINT,
+                None,
+                None,
+            ),
+            (Box::new(Plic::new(2, lines)), map::PLIC, None, Some(5)),
+            (
+                Box::new(Uart::new(Arc::new(BufferConsole::default()), line)),
+                map::UART,
+                Some(map::UART_IRQ),
+                None,
+            ),
+            (
+                Box::new(EmptySlot { version: Version::Modern }),
+                map::virtio(2).unwrap(),
+                map::virtio_irq(2),
+                None,
+            ),
+        ];
+        let mut fdt = FdtWriter::new().unwrap();
+        let root = fdt.begin_node("").unwrap();
+        Power::root_nodes(&mut fdt, 6).unwrap();
+        for (device, window, irq, phandle) in devices {
+            device.fdt(&mut fdt, &Site { window, irq, plic: 5, phandle, cpu_intc: &[2, 4] }).unwrap();
+        }
+        fdt.end_node(root).unwrap();
+        let dump = dump(&fdt.finish().unwrap());
+        assert_eq!(dump, include_str!("fdt.golden"), "\n{dump}");
+    }
+}

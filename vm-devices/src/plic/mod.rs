@@ -19,10 +19,10 @@ pub use state::PlicState;
 use crate::bus::{MmioDevice, MmioError};
 use crate::fdt::{DeviceTree, Site, compatible};
 use crate::map::PLIC_SOURCES;
+use crate::metrics::Counter;
 use crate::snapshot::{RestoreError, Snapshot};
 use crate::wires::{HartLine, HartLines, IrqLine};
 use parking_lot::Mutex;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use vm_fdt::{Error, FdtWriter};
 
@@ -41,6 +41,7 @@ const CONTEXTS_PER_HART: usize = 2;
 pub struct Plic {
     core: Mutex<Core>,
     lines: Arc<dyn HartLines>,
+    claims: Counter,
 }
 
 struct Core {
@@ -64,7 +65,7 @@ impl Plic {
     pub fn new(harts: usize, lines: Arc<dyn HartLines>) -> Plic {
         let contexts = harts * CONTEXTS_PER_HART;
         let core = Core { state: PlicState::new(contexts), driven: vec![false; contexts] };
-        Plic { core: Mutex::new(core), lines }
+        Plic { core: Mutex::new(core), lines, claims: Counter::default() }
     }
 
     /// The wire of `source`.
@@ -79,6 +80,11 @@ impl Plic {
         Arc::new(PlicLine { plic: self.clone(), source: source as usize })
     }
 
+    /// Interrupts claimed.
+    pub fn claims(&self) -> &Counter {
+        &self.claims
+    }
+
     /// Puts the registers into their reset state. The levels of the wires stay:
     /// they are the devices' own.
     pub fn reset(&self) {
@@ -88,19 +94,36 @@ impl Plic {
     }
 
     fn drive_all(&self, core: &mut Core) {
-        self.drive(core, 0..=core.driven.len().saturating_sub(1));
+        for context in 0..core.driven.len() {
+            self.drive(core, context);
+        }
     }
 
-    /// Brings the wires of `contexts` to the level the registers ask for.
-    fn drive(&self, core: &mut Core, contexts: RangeInclusive<usize>) {
-        for context in contexts {
-            let level = core.state.interrupts(context);
-            if level != core.driven[context] {
-                core.driven[context] = level;
-                let line = if context % CONTEXTS_PER_HART == 0 { HartLine::Meip } else { HartLine::Seip };
-                self.lines.set(context / CONTEXTS_PER_HART, line, level);
+    /// Drives the wires that a change of `source` can have changed.
+    fn drive_for(&self, core: &mut Core, source: usize) {
+        for context in 0..core.driven.len() {
+            if core.state.enables(context, source) {
+                self.drive(core, context);
             }
         }
+    }
+
+    /// Brings the wire of `context` to the level the registers ask for.
+    fn drive(&self, core: &mut Core, context: usize) {
+        let level = core.state.interrupts(context);
+        if level != core.driven[context] {
+            core.driven[context] = level;
+            let line =
+                if context.is_multiple_of(CONTEXTS_PER_HART) { HartLine::Meip } else { HartLine::Seip };
+            self.lines.set(context / CONTEXTS_PER_HART, line, level);
+        }
+    }
+
+    fn claim(&self, core: &mut Core, context: usize) -> u32 {
+        let Some(source) = core.state.claim(context) else { return 0 };
+        self.drive_for(core, source);
+        self.claims.add(1);
+        source as u32
     }
 }
 
@@ -144,11 +167,7 @@ impl MmioDevice for Plic {
             Register::Pending(word) => core.state.pending[word],
             Register::Enable { context, word } => core.state.contexts[context].enable[word],
             Register::Threshold(context) => core.state.contexts[context].threshold.into(),
-            Register::Claim(context) => {
-                let source = core.state.claim(context);
-                self.drive_all(&mut core);
-                source
-            }
+            Register::Claim(context) => self.claim(&mut core, context),
             Register::Nothing => 0,
         };
         Ok(value.into())
@@ -161,19 +180,20 @@ impl MmioDevice for Plic {
         match core.register(offset) {
             Register::Priority(source) => {
                 core.state.set_priority(source, value);
-                self.drive_all(&mut core);
+                self.drive_for(&mut core, source);
             }
             Register::Enable { context, word } => {
                 core.state.set_enable(context, word, value);
-                self.drive(&mut core, context..=context);
+                self.drive(&mut core, context);
             }
             Register::Threshold(context) => {
                 core.state.set_threshold(context, value);
-                self.drive(&mut core, context..=context);
+                self.drive(&mut core, context);
             }
             Register::Claim(_) => {
-                core.state.complete(value);
-                self.drive_all(&mut core);
+                if core.state.complete(value) {
+                    self.drive_for(&mut core, value as usize);
+                }
             }
             Register::Pending(_) | Register::Nothing => {}
         }
@@ -190,7 +210,7 @@ impl IrqLine for PlicLine {
     fn set(&self, level: bool) {
         let mut core = self.plic.core.lock();
         if core.state.set_level(self.source, level) {
-            self.plic.drive_all(&mut core);
+            self.plic.drive_for(&mut core, self.source);
         }
     }
 }

@@ -114,26 +114,33 @@ impl PlicState {
         self.best(context).is_some_and(|(_, priority)| priority > self.contexts[context].threshold)
     }
 
-    /// Takes the best source of `context` into service; 0 if there is none.
-    pub(super) fn claim(&mut self, context: usize) -> u32 {
-        let Some((source, _)) = self.best(context) else { return 0 };
+    pub(super) fn enables(&self, context: usize, source: usize) -> bool {
+        let (word, bit) = bit(source);
+        self.contexts[context].enable[word] & bit != 0
+    }
+
+    /// Takes the best source of `context` into service.
+    pub(super) fn claim(&mut self, context: usize) -> Option<usize> {
+        let (source, _) = self.best(context)?;
         let (word, bit) = bit(source);
         self.pending[word] &= !bit;
         self.in_service[word] |= bit;
-        source as u32
+        Some(source)
     }
 
     /// Ends the service of `source` and opens its gateway. Like QEMU's, any
     /// context may complete, enabled or not: kernels that mask a source in its
-    /// own handler depend on it.
-    pub(super) fn complete(&mut self, source: u32) {
+    /// own handler depend on it. Says whether it became pending again.
+    pub(super) fn complete(&mut self, source: u32) -> bool {
         if source >= PLIC_SOURCES {
-            return;
+            return false;
         }
         let (word, bit) = bit(source as usize);
         let completed = self.in_service[word] & bit;
         self.in_service[word] &= !completed;
-        self.pending[word] |= completed & self.level[word];
+        let again = completed & self.level[word];
+        self.pending[word] |= again;
+        again != 0
     }
 
     /// Whether the state fits a PLIC of `contexts` contexts.

@@ -65,6 +65,7 @@ fn level_is_requested_once_until_completed() {
     rig.complete(S0, 10);
     assert!(!rig.seip(0));
     assert_eq!(rig.claim(S0), 0);
+    assert_eq!(rig.plic.claims().get(), 2);
 }
 
 #[test]
