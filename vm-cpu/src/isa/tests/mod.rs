@@ -1,4 +1,5 @@
 //! Tests of what spans the modules: the laws of the tables, and the meanings.
 
+mod effects;
 mod laws;
 mod meaning;

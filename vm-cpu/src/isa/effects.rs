@@ -1,0 +1,110 @@
+//! Which registers an instruction reads and writes, whether it may stop, whether it ends a block: its
+//! meaning, noted instead of carried out.
+
+use super::emit::*;
+use super::{Insn, execute};
+use crate::trap::Cause;
+
+/// What an instruction may touch. Register `r` is bit `r`; x0 is never there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Integer registers read.
+    pub x_read: u32,
+    /// Integer registers written, if it does not stop.
+    pub x_written: u32,
+    /// FP registers read.
+    pub f_read: u32,
+    /// FP registers written, if it does not stop.
+    pub f_written: u32,
+    /// It may trap, or leave to the engine.
+    pub may_stop: bool,
+    /// It is the last of its block: a jump, a branch, or an instruction after which to start anew.
+    pub ends: bool,
+}
+
+impl Effects {
+    /// The effects of `i`.
+    pub fn of(i: &Insn) -> Effects {
+        let mut effects = Effects::default();
+        let flow = execute(&mut effects, i);
+        effects.ends = !matches!(flow, Ok(Flow::Next));
+        effects
+    }
+
+    fn stop(&mut self) -> Result<(), ()> {
+        self.may_stop = true;
+        Ok(())
+    }
+}
+
+impl Emit for Effects {
+    type X = ();
+    type Stop = ();
+
+    fn x(&mut self, r: u8) {
+        self.x_read |= 1 << r & !1;
+    }
+    fn set_x(&mut self, r: u8, (): ()) {
+        self.x_written |= 1 << r & !1;
+    }
+    fn f(&mut self, r: u8) {
+        self.f_read |= 1 << r;
+    }
+    fn set_f(&mut self, r: u8, (): ()) {
+        self.f_written |= 1 << r;
+    }
+    fn imm(&mut self, _: i64) {}
+    fn pc(&mut self, _: &Insn) {}
+    fn un(&mut self, _: Un, (): ()) {}
+    fn bin(&mut self, _: Bin, (): (), (): ()) {}
+    fn cmp(&mut self, _: Cmp, (): (), (): ()) {}
+    fn select(&mut self, (): (), (): (), (): ()) {}
+    fn load(&mut self, _: &Insn, _: Mem, (): ()) -> Result<(), ()> {
+        self.stop()
+    }
+    fn store(&mut self, _: &Insn, _: Mem, (): (), (): ()) -> Result<(), ()> {
+        self.stop()
+    }
+    fn amo(&mut self, _: &Insn, _: Size, _: Amo, (): (), (): (), _: Order) -> Result<(), ()> {
+        self.stop()
+    }
+    fn lr(&mut self, _: &Insn, _: Size, (): (), _: Order) -> Result<(), ()> {
+        self.stop()
+    }
+    fn sc(&mut self, _: &Insn, _: Size, (): (), (): (), _: Order) -> Result<(), ()> {
+        self.stop()
+    }
+    fn cas(&mut self, _: &Insn, _: Size, (): (), (): (), (): (), _: Order) -> Result<(), ()> {
+        self.stop()
+    }
+    fn cas_pair(&mut self, _: &Insn, (): (), _: ((), ()), _: ((), ()), _: Order) -> Result<((), ()), ()> {
+        self.stop()?;
+        Ok(((), ()))
+    }
+    fn fence(&mut self, _: u8, _: u8) {}
+    fn cbo(&mut self, _: &Insn, _: Cbo, (): ()) -> Result<(), ()> {
+        self.stop()
+    }
+    fn fp_on(&mut self, _: &Insn) -> Result<(), ()> {
+        self.stop()
+    }
+    fn fp(&mut self, _: &Insn, _: Fp, _: Fmt, _: Rm, (): (), (): (), (): ()) -> Result<(), ()> {
+        self.stop()
+    }
+    fn csr(&mut self, _: &Insn, _: CsrOp, _: u16, (): (), _: bool, _: bool) -> Result<(), ()> {
+        self.stop()
+    }
+    fn sys(&mut self, _: &Insn, op: Sys, (): (), (): ()) -> Step<Self> {
+        self.stop()?;
+        Ok(if op == Sys::Pause { Flow::Next } else { Flow::Sync })
+    }
+    fn trap(&mut self, _: &Insn, _: Cause, (): ()) {
+        self.may_stop = true;
+    }
+    fn trap_if(&mut self, _: &Insn, (): (), _: Cause, (): ()) -> Result<(), ()> {
+        self.stop()
+    }
+    fn illegal(&mut self, _: &Insn) {
+        self.may_stop = true;
+    }
+}
