@@ -8,6 +8,7 @@
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -21,6 +22,8 @@ pub(super) struct Helper {
 #[derive(Default)]
 struct Shared {
     jobs: Mutex<Jobs>,
+    /// The host refused a thread; [`Helper::assist`] does the work.
+    threadless: AtomicBool,
     posted: Condvar,
     idle: Condvar,
 }
@@ -41,22 +44,30 @@ impl Helper {
     pub(super) fn post(&self, job: Job) {
         self.shared.jobs.lock().waiting.push_back(job);
         let mut thread = self.thread.lock();
-        if thread.is_none() {
+        if thread.is_none() && !self.shared.threadless.load(Relaxed) {
             let shared = self.shared.clone();
             match thread::Builder::new().name("virtio-helper".into()).spawn(move || shared.work()) {
                 Ok(new) => *thread = Some(new),
                 Err(error) => {
-                    drop(thread);
                     tracing::warn!(%error, "no thread for a virtio device: its doorbell does the work");
-                    return self.shared.work_off();
+                    self.shared.threadless.store(true, Relaxed);
                 }
             }
         }
         self.shared.posted.notify_one();
     }
 
+    /// Does the jobs if there is no thread for them. Called without the device's
+    /// lock, which jobs take.
+    pub(super) fn assist(&self) {
+        if self.shared.threadless.load(Relaxed) {
+            self.shared.work_off();
+        }
+    }
+
     /// Returns once no job waits or runs.
     pub(super) fn wait_idle(&self) {
+        self.assist();
         let mut jobs = self.shared.jobs.lock();
         while jobs.running || !jobs.waiting.is_empty() {
             self.shared.idle.wait(&mut jobs);
@@ -92,8 +103,11 @@ impl Shared {
         }
     }
 
-    /// Runs the waiting jobs.
+    /// Runs the waiting jobs, unless that is what the caller already does.
     fn work_off(&self) {
+        if self.jobs.lock().running {
+            return;
+        }
         loop {
             let mut jobs = self.jobs.lock();
             let next = if jobs.closing { None } else { jobs.waiting.pop_front() };
@@ -126,6 +140,24 @@ mod tests {
             helper.wait_idle();
             assert_eq!(*order.lock(), (0..(round + 1) * 50).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn without_a_thread_whoever_assists_does_the_work() {
+        let helper = Arc::new(Helper::new());
+        helper.shared.threadless.store(true, Relaxed);
+        let ran = Arc::new(AtomicUsize::new(0));
+        let (inner, counted) = (helper.clone(), ran.clone());
+        helper.post(Box::new(move || {
+            let counted_again = counted.clone();
+            inner.post(Box::new(move || _ = counted_again.fetch_add(1, SeqCst)));
+            inner.assist();
+            assert_eq!(counted.fetch_add(1, SeqCst), 0, "jobs do not run inside each other");
+        }));
+        assert_eq!(ran.load(SeqCst), 0);
+        helper.assist();
+        assert_eq!(ran.load(SeqCst), 2);
+        helper.wait_idle();
     }
 
     #[test]

@@ -36,13 +36,19 @@ impl Interrupt {
         self.change(|status| status & !bits);
     }
 
+    /// Puts the status in place and drives the wire, whatever it was.
     pub(super) fn set(&self, bits: u32) {
-        self.change(|_| bits & ALL);
+        let mut status = self.status.lock();
+        *status = bits & ALL;
+        self.line.set(*status != 0);
     }
 
     fn change(&self, to: impl FnOnce(u32) -> u32) {
         let mut status = self.status.lock();
-        *status = to(*status);
-        self.line.set(*status != 0);
+        let old = *status;
+        *status = to(old);
+        if (old != 0) != (*status != 0) {
+            self.line.set(*status != 0);
+        }
     }
 }

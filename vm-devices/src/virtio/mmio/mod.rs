@@ -24,7 +24,7 @@ mod tests;
 pub use slot::EmptySlot;
 pub use state::VirtioState;
 
-use super::chain::{Chain, Malformed};
+use super::chain::{Chain, Malformed, total};
 use super::helper::Helper;
 use super::interrupt::{CONFIG, Interrupt, USED};
 use super::queue::VirtQueue;
@@ -37,6 +37,8 @@ use std::sync::{Arc, Weak};
 use virtio_bindings::virtio_config::{VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_NEEDS_RESET};
 use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
+/// Bytes after which a batch ends: what a hart may be kept in a doorbell for.
+const BATCH_BYTES: u64 = 16 << 20;
 /// How often a hart serves kicks of others before the helper takes over.
 const ROUNDS: usize = 4;
 
@@ -167,7 +169,13 @@ where
         result
     }
 
+    /// Serves what was rung for, unless somebody is at it; takes no lock before.
     fn catch_up(&self) {
+        self.serve_kicks();
+        self.helper.assist();
+    }
+
+    fn serve_kicks(&self) {
         for _ in 0..ROUNDS {
             if self.kicks.load(SeqCst) == 0 {
                 return;
@@ -214,7 +222,7 @@ where
 
     fn serve_batch(&self, core: &mut Core<D>, index: usize) -> Result<Batch, Malformed> {
         let mem = &*self.mem;
-        let mut budget = core.queues[index].size();
+        let (mut budget, mut bytes) = (core.queues[index].size(), 0);
         loop {
             core.queues[index].quiet(mem)?;
             while core.queues[index].pop(&mut core.chain, mem)? {
@@ -230,7 +238,8 @@ where
                 }
                 self.counters.chains.add(1);
                 budget -= 1;
-                if budget == 0 {
+                bytes += total(core.chain.readable()) + total(core.chain.writable());
+                if budget == 0 || bytes > BATCH_BYTES {
                     return Ok(Batch::Left);
                 }
             }

@@ -67,7 +67,7 @@ impl<M: GuestMemory> VirtioDevice<M> for Increment {
             });
             return Outcome::Later(Deferred { work, answer_at, written: 1 });
         }
-        let mut bytes = vec![0; chain::total(chain.readable()).min(256) as usize];
+        let mut bytes = vec![0; total(chain.readable()).min(256) as usize];
         chain::copy_from(chain.readable(), 0, &mut bytes, mem).unwrap();
         bytes.iter_mut().for_each(|byte| *byte += 1);
         Outcome::Done(chain::copy_to(chain.writable(), 0, &bytes, mem).unwrap() as u32)
@@ -306,6 +306,21 @@ fn more_than_a_budget_is_finished_by_the_helper() {
     assert_eq!(std::iter::from_fn(|| driver.take_used(0)).count(), usize::from(SIZE));
     assert_eq!(rig.transport.counters().deferred.get(), 1);
     assert!(driver.wants_kick(0), "the helper has found the queue empty");
+}
+
+#[test]
+fn bytes_count_against_the_budget_too() {
+    let rig = Rig::new(Version::Modern);
+    let mut driver = rig.driver(NO_EVENT_IDX);
+    let all = writable(RAM, RAM_SIZE as u32);
+    let whole = BATCH_BYTES as usize / RAM_SIZE + 1;
+    for _ in 0..2 {
+        driver.add_indirect(0, BUFFERS, &vec![all; whole]);
+    }
+    driver.kick(0);
+    rig.transport.quiesce();
+    assert_eq!(std::iter::from_fn(|| driver.take_used(0)).count(), 2);
+    assert_eq!(rig.transport.counters().deferred.get(), 2);
 }
 
 #[test]
