@@ -10,7 +10,8 @@ use crate::isa::emit::{Fmt, Fp, Rm};
 /// An engine enters before its first FP instruction and keeps the value for as long as it runs guest
 /// code. [`HostFp::apply`] leaves what it raises in two places: in the FPU, and in its `flags` argument,
 /// which is the hart's `fflags`. So the engine
-/// - does `fflags |= fp.take()` before anything looks at `fflags`, and before the value is dropped;
+/// - does `fflags |= fp.take()` before anything looks at `fflags` or at `mstatus.FS` (which a raised flag
+///   makes dirty), and before the value is dropped;
 /// - does `fp.take()` and forgets it when the guest writes `fflags`;
 /// - runs host code that may compute with floats (devices, tracing) in [`HostFp::outside`]: its flags
 ///   would become the guest's. Integer code and memory copies raise none.
