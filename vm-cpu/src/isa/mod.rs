@@ -34,6 +34,7 @@ pub use decode::{decode, encode};
 pub use disasm::disassemble;
 pub use emit::Insn;
 pub use ext::{Extension, Extensions};
+pub use row::Operands;
 pub use table::Op;
 pub(crate) use table::for_each_row;
 

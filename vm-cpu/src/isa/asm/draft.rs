@@ -81,16 +81,15 @@ impl Draft {
 /// The upper part is rounded to the nearest, since the lower one is signed.
 fn distance(pc: u64, target: u64, relative: Relative) -> Option<i32> {
     const AUIPC: u64 = 4;
-    let high = |distance: i64| distance.checked_add(0x800).map(|d| d & !0xfff);
-    let (pc, exact) = match relative {
-        Relative::Low => (pc.wrapping_sub(AUIPC), false),
-        _ => (pc, relative == Relative::Whole),
-    };
-    let distance = target.wrapping_sub(pc) as i64;
+    let from = |pc: u64| target.wrapping_sub(pc) as i64;
+    let upper = |distance: i64| Some(distance.checked_add(0x800)? & !0xfff);
     let part = match relative {
-        _ if exact => distance,
-        Relative::High => high(distance)?,
-        _ => distance - high(distance)?,
+        Relative::Whole => from(pc),
+        Relative::High => upper(from(pc))?,
+        Relative::Low => {
+            let distance = from(pc.wrapping_sub(AUIPC));
+            distance - upper(distance)?
+        }
     };
     i32::try_from(part).ok()
 }

@@ -88,6 +88,9 @@ pub enum Fault {
     /// A label that is nowhere defined.
     #[error("expected a label, found the unknown `{0}`")]
     Label(String),
+    /// A label that is defined more than once.
+    #[error("expected a new label, found `{0}` again")]
+    Twice(String),
     /// Operands that the encoding has no room for.
     #[error("expected operands that fit the encoding, found a value out of range, odd or forbidden")]
     Encoding,
@@ -203,7 +206,11 @@ impl Asm {
     fn add(&mut self, statement: &str) -> Result<(), Fault> {
         let mut rest = statement.trim();
         while let Some((name, after)) = rest.split_once(':') {
-            self.label(name.trim());
+            let name = name.trim();
+            if self.labels.contains_key(name) {
+                return Err(Fault::Twice(name.to_owned()));
+            }
+            self.label(name);
             rest = after.trim();
         }
         let (name, operands) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -353,6 +360,7 @@ mod tests {
         assert!(matches!(fault("frobnicate"), Fault::Mnemonic(_)));
         assert!(matches!(fault("add a0,a1,b2"), Fault::Operand { .. }));
         assert!(matches!(fault("j nowhere"), Fault::Label(_)));
+        assert!(matches!(fault("here: nop; here: j here"), Fault::Twice(_)));
         assert_eq!(fault("addi a0,a0,2048"), Fault::Encoding);
         assert_eq!(fault("beq a0,a1,.+4096"), Fault::Encoding);
         assert_eq!(fault("c.addi4spn s0,sp,0"), Fault::Encoding);
