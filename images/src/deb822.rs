@@ -2,7 +2,9 @@
 //! a value going on in the lines that start with a blank.
 //!
 //! Field names compare without case, as the format says; the order and the
-//! exact text of the fields is kept.
+//! exact text of the fields is kept, so that a paragraph can be written back.
+
+use std::fmt;
 
 /// One paragraph: fields in the order they were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +21,12 @@ impl Paragraph {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Puts a new field after the first one.
+    pub fn insert_second(&mut self, name: &str, value: impl Into<String>) {
+        let at = self.fields.len().min(1);
+        self.fields.insert(at, (name.into(), value.into()));
+    }
+
     fn push_line(&mut self, line: &str) {
         if line.starts_with([' ', '\t']) {
             if let Some((_, value)) = self.fields.last_mut() {
@@ -28,6 +36,16 @@ impl Paragraph {
         } else if let Some((name, value)) = line.split_once(':') {
             self.fields.push((name.trim().into(), value.trim().into()));
         }
+    }
+}
+
+impl fmt::Display for Paragraph {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.fields {
+            let blank = if value.is_empty() || value.starts_with('\n') { "" } else { " " };
+            writeln!(out, "{name}:{blank}{value}")?;
+        }
+        Ok(())
     }
 }
 
@@ -61,5 +79,11 @@ mod tests {
     #[test]
     fn a_value_goes_on_in_indented_lines() {
         assert_eq!(parse(TEXT)[0].get("Description"), Some("short\n long one\n ."));
+    }
+
+    #[test]
+    fn a_paragraph_is_written_back_as_it_was() {
+        let text = "Package: a\nConffiles:\n /etc/a 0123\nVersion: 1:2\n";
+        assert_eq!(parse(text)[0].to_string(), text);
     }
 }

@@ -7,6 +7,7 @@ mod apt;
 mod command;
 mod cpio;
 mod deb822;
+mod dpkg;
 mod host;
 mod manifest;
 mod module;
@@ -14,6 +15,7 @@ mod place;
 mod progress;
 mod recipe;
 mod sources;
+mod vmm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,7 +24,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::place::Place;
-use crate::recipe::{Recipe, Wishes};
+use crate::recipe::{Recipe, Wishes, With};
 
 /// Makes guest images from Debian's packages, without root.
 #[derive(Parser)]
@@ -39,6 +41,10 @@ struct Arguments {
     /// The Debian mirror to use instead of the one in the host's apt sources.
     #[arg(long, value_name = "URI")]
     mirror: Option<String>,
+
+    /// What runs the guest that configures the disk image.
+    #[arg(long, value_enum, default_value = "vm-boot")]
+    with: With,
 
     /// The directory that holds `cache` and `out`.
     #[arg(long, value_name = "DIRECTORY")]
@@ -64,7 +70,7 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         "clean" => place.clean(),
         name => {
-            let wishes = Wishes { update: arguments.update, mirror: arguments.mirror };
+            let wishes = Wishes { update: arguments.update, mirror: arguments.mirror, with: arguments.with };
             recipe::make(named(name)?.as_ref(), &place, &wishes)
         }
     }

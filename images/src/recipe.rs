@@ -2,6 +2,7 @@
 //! was made from other inputs.
 
 mod busybox;
+mod debian;
 mod firmware;
 mod initramfs;
 mod kernel;
@@ -9,7 +10,8 @@ mod qemu;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 
 use crate::apt::{Archive, Package, Root};
 use crate::host;
@@ -17,6 +19,7 @@ use crate::manifest::{Inputs, Manifest};
 use crate::place::Place;
 use crate::progress::Progress;
 use crate::sources;
+use crate::vmm::Vmm;
 
 /// A way to make one output from Debian's packages.
 pub trait Recipe {
@@ -32,6 +35,10 @@ pub trait Recipe {
     }
     /// The packages, at the versions the archive has now.
     fn packages(&self, root: &Root) -> Result<Vec<Package>>;
+    /// Whether a guest is run to make the output.
+    fn runs_a_guest(&self) -> bool {
+        false
+    }
     /// Makes the files of the output.
     fn build(&self, work: &Work) -> Result<()>;
 }
@@ -48,6 +55,12 @@ pub struct Work<'a> {
     pub scratch: &'a Path,
     /// What the user sees.
     pub progress: &'a Progress,
+    /// The mirror the packages came from.
+    pub mirror: &'a str,
+    /// Runs a guest, if the recipe needs one.
+    pub vmm: &'a Vmm,
+    /// Where the console of that guest is kept.
+    pub log: &'a Path,
 }
 
 impl Work<'_> {
@@ -67,11 +80,27 @@ pub struct Wishes {
     pub update: bool,
     /// The mirror to use instead of the host's.
     pub mirror: Option<String>,
+    /// Runs the guests of recipes that need one.
+    pub with: With,
+}
+
+/// The choice of VMM for recipes that run a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum With {
+    /// Our own, built beside this program.
+    VmBoot,
+    /// QEMU, from the recipe of that name.
+    Qemu,
 }
 
 /// Every recipe there is.
 pub fn all() -> Vec<Box<dyn Recipe>> {
-    vec![Box::new(busybox::Busybox), Box::new(firmware::Firmware), Box::new(qemu::Qemu)]
+    vec![
+        Box::new(busybox::Busybox),
+        Box::new(debian::Debian),
+        Box::new(firmware::Firmware),
+        Box::new(qemu::Qemu),
+    ]
 }
 
 /// The state of an output, in a word.
@@ -88,12 +117,14 @@ pub fn state(recipe: &dyn Recipe, place: &Place) -> &'static str {
 /// Makes the output of a recipe unless it is there already.
 pub fn make(recipe: &dyn Recipe, place: &Place, wishes: &Wishes) -> Result<()> {
     let progress = Progress::new(recipe.name());
-    let _lock = place.lock()?;
     let ready = state(recipe, place) == "ready";
+    let done = || progress.say(&format!("ready in {}", place.output(recipe.name()).display()));
     if ready && !wishes.update {
-        progress.say(&format!("ready in {}", place.output(recipe.name()).display()));
+        done();
         return Ok(());
     }
+    let vmm = vmm(recipe, place, wishes)?;
+    let _lock = place.lock()?;
     let mirror = match &wishes.mirror {
         Some(mirror) => mirror.clone(),
         None => sources::mirror(Path::new("/etc/apt"), &host::codename()?)?,
@@ -113,9 +144,29 @@ pub fn make(recipe: &dyn Recipe, place: &Place, wishes: &Wishes) -> Result<()> {
         into: into.path(),
         scratch: scratch.path(),
         progress: &progress,
+        mirror: &mirror,
+        vmm: &vmm,
+        log: &place.cache("")?.join("console.log"),
     })?;
     Manifest::record(into.path(), recipe.inputs().digest(), packages)?;
     place.publish(into, recipe.name())?;
-    progress.say(&format!("ready in {}", place.output(recipe.name()).display()));
+    done();
     Ok(())
+}
+
+/// The VMM that was asked for; QEMU is made first if it is needed and absent.
+fn vmm(recipe: &dyn Recipe, place: &Place, wishes: &Wishes) -> Result<Vmm> {
+    if wishes.with == With::Qemu {
+        if recipe.runs_a_guest() {
+            make(&qemu::Qemu, place, wishes)?;
+        }
+        return Ok(Vmm::Qemu(place.output(qemu::Qemu.name()).join(qemu::PROGRAM)));
+    }
+    let program = std::env::current_exe()?.with_file_name("vm-boot");
+    ensure!(
+        program.exists() || !recipe.runs_a_guest(),
+        "expected our VMM at {}, found no such file: build it with `cargo build --release -p vm-boot`",
+        program.display()
+    );
+    Ok(Vmm::VmBoot(program))
 }

@@ -56,6 +56,14 @@ impl Kernel {
         Ok(())
     }
 
+    /// Makes `directory/VERSION` the place of its modules.
+    pub fn move_modules(self, directory: &Path) -> Result<String> {
+        fs::create_dir_all(directory)?;
+        fs::rename(&self.modules, directory.join(&self.version))
+            .with_context(|| format!("moving the modules to {}", directory.display()))?;
+        Ok(self.version)
+    }
+
     /// Its modules.
     pub fn modules(&self) -> Result<Catalogue> {
         Catalogue::open(&self.modules)

@@ -22,7 +22,8 @@ use crate::manifest::Inputs;
 pub struct Qemu;
 
 const PACKAGE: &str = "qemu-system-riscv";
-const PROGRAM: &str = "qemu-system-riscv64";
+/// The program, in the directory of the output.
+pub const PROGRAM: &str = "qemu-system-riscv64";
 
 /// What an x86-64 host is called in Debian's archive and in its library paths.
 const ARCHITECTURE: &str = "amd64";
