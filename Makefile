@@ -32,7 +32,7 @@ debian: ## boot Debian 13 from a disk image to its login (root, no password)
 	$(CARGO) build --release -p vm-boot -p images
 	$(IMAGES) debian
 	$(VM_BOOT) run --kernel $(OUT)/debian/Image --initrd $(OUT)/debian/initramfs.cpio \
-	    --append "console=ttyS0 root=/dev/vda" --disk $(OUT)/debian/disk.img \
+	    --append "console=ttyS0 root=/dev/vda" --disk file=$(OUT)/debian/disk.img \
 	    --memory 1G --cpus 2 $(RUN)
 
 demo: ## run the guest that is built into vm-boot

@@ -52,12 +52,15 @@ impl Drop for Running {
 
 impl Vmm {
     fn command(&self, guest: &Guest) -> Command {
+        // In an option of several fields a comma is doubled to stand for itself.
+        let disk = guest.disk.display().to_string().replace(',', ",,");
         match self {
             Self::VmBoot(program) => {
                 let mut command = Command::new(program);
                 command.arg("run").args(["--memory", "1G", "--cpus", "2"]);
                 command.arg("--kernel").arg(guest.kernel).arg("--initrd").arg(guest.initramfs);
-                command.args(["--append", guest.command_line]).arg("--disk").arg(guest.disk);
+                command.args(["--append", guest.command_line]);
+                command.args(["--disk", &format!("file={disk}")]);
                 command
             }
             Self::Qemu(program) => {
@@ -65,7 +68,6 @@ impl Vmm {
                 command.args(["-M", "virt", "-m", "1G", "-smp", "2", "-nographic", "-no-reboot"]);
                 command.arg("-kernel").arg(guest.kernel).arg("-initrd").arg(guest.initramfs);
                 command.args(["-append", guest.command_line]);
-                let disk = guest.disk.display().to_string().replace(',', ",,");
                 command.arg("-drive").arg(format!("file={disk},format=raw,if=none,id=disk,cache=unsafe"));
                 command.args(["-device", "virtio-blk-device,drive=disk"]);
                 command
@@ -163,6 +165,6 @@ mod tests {
     #[test]
     fn the_guest_gets_what_it_was_given() {
         let (_, lines) = run("echo \"$@\"");
-        assert!(lines[0].contains("--append quiet --disk /"), "{lines:?}");
+        assert!(lines[0].contains("--append quiet --disk file=/"), "{lines:?}");
     }
 }
