@@ -16,7 +16,6 @@
 #![allow(unsafe_code, reason = "guest arithmetic needs instructions whose flags and rounding are its own")]
 
 use std::arch::asm;
-use std::marker::PhantomData;
 
 use super::soft::format::{Double, Format, Single};
 use crate::isa::emit::Rm;
@@ -77,16 +76,15 @@ fn fflags(mxcsr: u32) -> u8 {
 }
 
 /// The MXCSR that a thread had.
+#[derive(Debug)]
 pub struct Saved {
     mxcsr: u32,
-    /// Stays on its thread.
-    thread: PhantomData<*const ()>,
 }
 
 impl Saved {
     /// The MXCSR of this thread.
     pub fn new() -> Saved {
-        Saved { mxcsr: read(), thread: PhantomData }
+        Saved { mxcsr: read() }
     }
 
     /// Puts it back.
@@ -163,15 +161,15 @@ macro_rules! moded {
 }
 
 /// Proof that the CPU has SSE4.1.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sse41(());
 
 /// Proof that the CPU has FMA3, and the system lets it be used.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Fma(());
 
 /// What this CPU has beyond the first x86-64.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Cpu {
     pub sse41: Option<Sse41>,
     pub fma: Option<Fma>,

@@ -16,7 +16,8 @@ use crate::isa::emit::{Fmt, Fp, Rm};
 /// - runs host code that may compute with floats (devices, tracing) in [`HostFp::outside`]: its flags
 ///   would become the guest's. Integer code and memory copies raise none.
 ///
-/// Nested sessions would mix their flags: enter once a thread.
+/// Nested sessions would mix their flags: enter once a thread, and drop it there.
+#[derive(Debug)]
 #[must_use = "without a session the flags are lost"]
 pub struct HostFp {
     before: Saved,

@@ -17,6 +17,8 @@ impl Core {
 
     /// From here on no guest instruction runs.
     pub(super) fn leave(&mut self) {
+        self.gather_fp();
+        self.fpu = None;
         self.port.leave();
     }
 

@@ -8,6 +8,7 @@ use super::view::View;
 use super::{Bus, Cluster, Entry, Exit, Port};
 use crate::config::CpuConfig;
 use crate::csr::{CsrFile, Priv};
+use crate::fp::HostFp;
 use crate::interp::Jumps;
 use crate::trap::{Cause, Trap};
 
@@ -46,6 +47,8 @@ pub struct Core {
     /// Instructions retired since reset, the whole of the block that runs included.
     pub(crate) retired: u64,
     pub(crate) trap: Trap,
+    /// The thread's FPU from the first FP instruction of a `run` to its end.
+    pub(crate) fpu: Option<HostFp>,
     pub(crate) csr: CsrFile,
     /// Interrupts have to be looked at before the next block.
     pub(crate) recheck: bool,
@@ -95,6 +98,7 @@ impl Core {
             tlb: SoftTlb::new(memory.clone()),
             retired: 0,
             trap: Trap { cause: Cause::IllegalInstruction, tval: 0 },
+            fpu: None,
             csr: CsrFile::new(cpu, id as u64),
             recheck: true,
             reservation: None,

@@ -126,7 +126,7 @@ impl Core {
         if !va.is_multiple_of(T::SIZE) {
             return Err(self.stop_with(Cause::LoadMisaligned, va));
         }
-        match self.bus.read(place.gpa, T::SIZE as u8) {
+        match self.outside_fp(|core| core.bus.read(place.gpa, T::SIZE as u8)) {
             Ok(value) => Ok(T::narrow(value)),
             Err(_) => Err(self.stop_with(Cause::LoadAccess, va)),
         }
@@ -151,10 +151,17 @@ impl Core {
         if !va.is_multiple_of(T::SIZE) {
             return Err(self.stop_with(Cause::StoreMisaligned, va));
         }
-        match self.bus.write(place.gpa, T::SIZE as u8, value.widen()) {
+        match self.outside_fp(|core| core.bus.write(place.gpa, T::SIZE as u8, value.widen())) {
             Ok(()) => self.after_door(),
             Err(_) => Err(self.stop_with(Cause::StoreAccess, va)),
         }
+    }
+
+    /// Runs a device, whose own floating point must not become the guest's.
+    fn outside_fp<R>(&mut self, device: impl FnOnce(&Self) -> R) -> R {
+        self.gather_fp();
+        self.fpu = None;
+        device(self)
     }
 
     /// Whether a miss of S-mode under SUM was answered by what U-mode has.

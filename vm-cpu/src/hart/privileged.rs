@@ -4,6 +4,7 @@ use super::port::MAIL;
 use super::{Core, Mail};
 use crate::csr::fields::status;
 use crate::csr::{CsrEnv, Effects, Illegal, looks_at_time};
+use crate::fp::HostFp;
 use crate::interp::Engine;
 use crate::isa::Extensions;
 use crate::isa::emit::{CsrOp, Flow};
@@ -11,6 +12,15 @@ use vm_mmu::PAGE;
 
 /// A remote fence over more pages than this fences everything.
 const FENCE_PAGES: u64 = 64;
+
+/// CSRs that show `fflags`, or `mstatus.FS`, which a raised flag makes dirty.
+fn looks_at_fp(num: u16) -> bool {
+    const FFLAGS: u16 = 0x001;
+    const FCSR: u16 = 0x003;
+    const SSTATUS: u16 = 0x100;
+    const MSTATUS: u16 = 0x300;
+    matches!(num, FFLAGS..=FCSR | SSTATUS | MSTATUS)
+}
 
 impl Core {
     /// Extensions that decode.
@@ -27,6 +37,9 @@ impl Core {
         read: bool,
         write: bool,
     ) -> Result<u64, Illegal> {
+        if looks_at_fp(num) {
+            self.gather_fp();
+        }
         let env = self.csr_env(looks_at_time(num));
         let sum = self.csr.mstatus & status::SUM;
         let (old, effects) = self.csr.access(num, op, src, read, write, &env)?;
@@ -34,6 +47,14 @@ impl Core {
             self.apply(effects, sum);
         }
         Ok(old)
+    }
+
+    /// Moves the flags that the host's FPU has gathered to `fflags`.
+    pub(super) fn gather_fp(&mut self) {
+        let raised = self.fpu.as_ref().map_or(0, HostFp::take);
+        if raised != 0 {
+            self.csr.raise_fp(raised);
+        }
     }
 
     /// Derives anew what `effects` say has changed. `sum` is `mstatus.SUM` from before.

@@ -1,7 +1,7 @@
 //! The meaning of instructions, done at once: [`Emit`] for the state of a hart.
 
 use crate::csr::Illegal;
-use crate::fp;
+use crate::fp::HostFp;
 use crate::hart::{Core, Stop};
 use crate::isa::Insn;
 use crate::isa::emit::{Amo, Bin, Cbo, Cmp, CsrOp, Emit, Flow, Fmt, Fp, Mem, Order, Rm, Size, Step, Sys, Un};
@@ -156,7 +156,7 @@ impl Emit for Core {
             rm => rm,
         };
         let mut flags = 0;
-        let result = fp::apply(op, fmt, rm, a, b, c, &mut flags);
+        let result = self.fpu.get_or_insert_with(HostFp::enter).apply(op, fmt, rm, [a, b, c], &mut flags);
         if flags != 0 {
             self.csr.raise_fp(flags);
         }
