@@ -87,6 +87,7 @@ fn the_sources_build_and_give_the_same_bytes_with_the_recorded_compiler() {
     assert!(make.status.success(), "make: {}", String::from_utf8_lossy(&make.stderr));
     let tools = [version(COMPILER), version(ASSEMBLER)];
     if tools == record.tools[..] {
+        assert!(make.stderr.is_empty(), "warnings: {}", String::from_utf8_lossy(&make.stderr));
         assert_eq!(hash(&out.path().join("demo.bin")), record.hashes["demo.bin"], "rebuilt demo.bin differs");
     } else {
         eprintln!("bytes not compared: built with {tools:?}, recorded {:?}", record.tools);

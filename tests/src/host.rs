@@ -1,0 +1,106 @@
+//! The host's side of a test: paths in the repository, external programs, the `vm-boot` binary, and running a
+//! child process to its end or to a limit.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// A path in the repository.
+pub fn repository(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// Where compiled test guests go: beside everything else that cargo builds for this profile.
+pub fn scratch(kind: &str) -> PathBuf {
+    let path = profile_directory().join("guests").join(kind);
+    std::fs::create_dir_all(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    path
+}
+
+/// `target/PROFILE`, of this very program.
+fn profile_directory() -> PathBuf {
+    let exe = std::env::current_exe().expect("path of the running program");
+    let dir = exe.parent().expect("a directory");
+    if dir.ends_with("deps") { dir.parent().expect("a directory").to_path_buf() } else { dir.to_path_buf() }
+}
+
+/// The `vm-boot` binary: `$VM_BOOT`, or built now in the profile of the running test, which has its libraries
+/// already.
+pub fn vm_boot() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| std::env::var_os("VM_BOOT").map_or_else(build_vm_boot, PathBuf::from))
+}
+
+fn build_vm_boot() -> PathBuf {
+    let directory = profile_directory();
+    let profile = match directory.file_name().and_then(|n| n.to_str()) {
+        Some("debug") | None => "dev",
+        Some(other) => other,
+    };
+    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "-p", "vm-boot", "--bin", "vm-boot", "--profile", profile, "--target-dir"])
+        .arg(directory.parent().expect("target directory"))
+        .current_dir(repository(""))
+        .status()
+        .expect("cargo");
+    assert!(built.success(), "cargo build -p vm-boot --profile {profile}: {built}");
+    directory.join("vm-boot")
+}
+
+/// A command for a program of the host, which is in Debian's package `package`.
+pub fn program(name: &str, package: &str) -> Command {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()));
+    assert!(found, "{name} is not installed: it is in Debian's package {package}");
+    Command::new(name)
+}
+
+/// How a child process ended.
+pub struct Outcome {
+    /// Exit code; `None` if a signal or the time limit ended it.
+    pub code: Option<i32>,
+    /// Standard output, then standard error.
+    pub output: String,
+    /// Whether it was killed at the limit.
+    pub timed_out: bool,
+}
+
+/// Runs `command` with no input; kills it at `limit`.
+pub fn run_limited(command: &mut Command, limit: Duration) -> Outcome {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let out = collect(child.stdout.take().expect("piped"));
+    let err = collect(child.stderr.take().expect("piped"));
+    let (code, timed_out) = wait(&mut child, limit);
+    let output = [out, err].map(|reader| reader.join().expect("reader")).concat();
+    Outcome { code, output, timed_out }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is what there is to show.
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn wait(child: &mut Child, limit: Duration) -> (Option<i32>, bool) {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("wait") {
+            return (status.code(), false);
+        }
+        if start.elapsed() > limit {
+            child.kill().expect("kill");
+            return (child.wait().expect("wait").code(), true);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
