@@ -9,6 +9,10 @@ CARGO ?= cargo
 # More arguments for the VM of `make boot` and `make debian`, say RUN='--cpus 4'.
 RUN ?=
 
+# The disk `make debian` boots: a copy of the image, made once, that keeps what is
+# done in it. Remove it to start afresh.
+DISK ?= $(OUT)/debian-disk.img
+
 VM_BOOT = target/release/vm-boot
 IMAGES = $(CARGO) run --quiet --release -p images --
 OUT = images/out
@@ -31,8 +35,9 @@ debian: ## boot Debian 13 from a disk image to its login (root, no password)
 	@tools/set-up boot debian
 	$(CARGO) build --release -p vm-boot -p images
 	$(IMAGES) debian
+	@[ -e $(DISK) ] || cp --sparse=always --reflink=auto $(OUT)/debian/disk.img $(DISK)
 	$(VM_BOOT) run --kernel $(OUT)/debian/Image --initrd $(OUT)/debian/initramfs.cpio \
-	    --append "console=ttyS0 root=/dev/vda" --disk file=$(OUT)/debian/disk.img \
+	    --append "console=ttyS0 root=/dev/vda" --disk file=$(DISK) \
 	    --memory 1G --cpus 2 $(RUN)
 
 demo: ## run the guest that is built into vm-boot

@@ -70,7 +70,7 @@ impl Root {
     pub fn open(place: &Place, archive: Archive, mirror: &str, progress: &Progress) -> Result<Self> {
         let directory = place.cache(&format!("apt/{}", archive.name()))?;
         let packages = place.cache("packages")?;
-        for name in ["etc", "lists/partial", "cache/archives/partial"] {
+        for name in ["etc/apt.conf.d", "etc/preferences.d", "lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(directory.join(name))?;
         }
         fs::write(directory.join("status"), "")?;
@@ -84,7 +84,9 @@ impl Root {
 
     fn update(&self, directory: &Path, progress: &Progress) -> Result<()> {
         let _step = progress.waiting("reading the package lists");
-        let updated = command::output(self.apt("apt-get").args(["-qq", "update"]));
+        // Unless told otherwise, apt takes a mirror it cannot reach for a success.
+        let strict = ["-qq", "-o", "APT::Update::Error-Mode=any", "update"];
+        let updated = command::output(self.apt("apt-get").args(strict));
         let known = fs::read_dir(directory.join("lists"))?
             .filter_map(Result::ok)
             .any(|entry| entry.file_name().to_string_lossy().ends_with("_Packages"));
