@@ -26,6 +26,8 @@ pub struct CpuConfig {
     pub paging: Scheme,
     /// PMP entries, 0 to 16.
     pub pmp_entries: u8,
+    /// `sc` fails after any store to the reserved bytes, not only if their value differs.
+    pub strict_lrsc: bool,
 }
 
 /// No guest of this machine can do without these.
@@ -65,7 +67,7 @@ impl Default for CpuConfig {
             .with(Extensions::Sstc)
             .with(Extensions::Svadu)
             .with(Extensions::Svnapot);
-        CpuConfig { extensions, paging: Scheme::Sv57, pmp_entries: ENTRIES as u8 }
+        CpuConfig { extensions, paging: Scheme::Sv57, pmp_entries: ENTRIES as u8, strict_lrsc: false }
     }
 }
 
@@ -74,7 +76,7 @@ impl CpuConfig {
     /// execution times.
     pub fn rva22() -> CpuConfig {
         let extensions = COMMON.with(Extensions::Zfhmin).with(Extensions::Svade);
-        CpuConfig { extensions, paging: Scheme::Sv39, pmp_entries: ENTRIES as u8 }
+        CpuConfig { extensions, paging: Scheme::Sv39, pmp_entries: ENTRIES as u8, strict_lrsc: false }
     }
 
     /// Whether `e` is implemented.

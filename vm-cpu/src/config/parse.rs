@@ -61,7 +61,7 @@ pub enum CpuConfigError {
 const BASES: &[&str] = &["rv64gc", "rva22", "rva22s64"];
 
 /// Keys that are not extensions.
-const OTHER_KEYS: &[&str] = &["sv48", "sv57", "pmp"];
+const OTHER_KEYS: &[&str] = &["sv48", "sv57", "pmp", "lrsc"];
 
 /// (feature, what it stands on).
 const NEEDS: &[(Extension, Extension)] = &[
@@ -93,6 +93,7 @@ impl CpuConfig {
                 "sv48" => sv48 = on_off(key, value)?,
                 "sv57" => sv57 = on_off(key, value)?,
                 "pmp" => config.pmp_entries = entries(value)?,
+                "lrsc" => config.strict_lrsc = lrsc(value)?,
                 _ => config.switch(key, value)?,
             }
         }
@@ -145,6 +146,14 @@ fn on_off(key: &str, value: &str) -> Result<bool, CpuConfigError> {
 fn entries(value: &str) -> Result<u8, CpuConfigError> {
     let count = value.parse().ok().filter(|&n: &u8| usize::from(n) <= ENTRIES);
     count.ok_or_else(|| bad_value("pmp", &format!("a number of entries from 0 to {ENTRIES}"), value))
+}
+
+fn lrsc(value: &str) -> Result<bool, CpuConfigError> {
+    match value {
+        "cas" => Ok(false),
+        "strict" => Ok(true),
+        _ => Err(bad_value("lrsc", "`cas` or `strict`", value)),
+    }
 }
 
 fn paging(sv48: bool, sv57: bool) -> Result<Scheme, CpuConfigError> {

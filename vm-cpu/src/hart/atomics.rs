@@ -2,7 +2,7 @@
 //!
 //! A reservation remembers the host address of its word (one for all its mappings) and the value that
 //! `lr` saw; `sc` is a compare-and-swap with that value. A word that was changed and changed back in
-//! between does not fail the `sc`.
+//! between does not fail the `sc`, unless the CPU is configured to be [strict](super::strict).
 
 use vm_mmu::Access;
 
@@ -46,11 +46,12 @@ impl Core {
     ) -> Result<R, Stop> {
         // An AMO needs to load as well; what it may not, is a store's fault.
         let place = self.atomic_place(va, T::SIZE, Access::Store)?;
-        self.memory.atomic(place.gpa, change).map_err(|_| self.stop_with(Cause::StoreAccess, va))
+        self.by_door(place.gpa, T::SIZE, |memory| memory.atomic(place.gpa, change))
+            .map_err(|_| self.stop_with(Cause::StoreAccess, va))
     }
 
     /// Translates an atomic access: aligned, in RAM.
-    fn atomic_place(&mut self, va: u64, size: u64, access: Access) -> Result<Place, Stop> {
+    pub(super) fn atomic_place(&mut self, va: u64, size: u64, access: Access) -> Result<Place, Stop> {
         if !va.is_multiple_of(size) {
             let load = access == Access::Load;
             let cause = if load { Cause::LoadMisaligned } else { Cause::StoreMisaligned };
@@ -62,6 +63,9 @@ impl Core {
 
     /// `lr`.
     pub(crate) fn load_reserved<T: AtomicWord>(&mut self, va: u64) -> Result<T, Stop> {
+        if self.cpu.strict_lrsc {
+            return self.load_reserved_strictly(va);
+        }
         let see = |cell: &T::Cell| (std::ptr::from_ref(cell).addr(), T::read(cell));
         let (cell, value) = match self.tlb.atomic::<T::Cell>(self.data.class, va) {
             Some(cell) => see(cell),
@@ -77,6 +81,9 @@ impl Core {
 
     /// `sc`: 0 if stored, 1 if not.
     pub(crate) fn store_conditional<T: AtomicWord>(&mut self, va: u64, value: T) -> Result<u64, Stop> {
+        if self.cpu.strict_lrsc {
+            return self.store_conditional_strictly(va, value);
+        }
         let reservation = self.reservation.take();
         let failed = self.with_cell::<T, bool>(va, |cell| match reservation {
             Some(held) if held.cell == std::ptr::from_ref(cell).addr() && held.size == T::SIZE => {
@@ -97,7 +104,7 @@ impl Core {
     ) -> Result<(u64, u64), Stop> {
         let join = |(low, high): (u64, u64)| u128::from(high) << 64 | u128::from(low);
         let place = self.atomic_place(va, 16, Access::Store)?;
-        match self.memory.cas_pair(place.gpa, join(old), join(new)) {
+        match self.by_door(place.gpa, 16, |memory| memory.cas_pair(place.gpa, join(old), join(new))) {
             Ok(was) => Ok((was as u64, (was >> 64) as u64)),
             Err(_) => Err(self.stop_with(Cause::StoreAccess, va)),
         }

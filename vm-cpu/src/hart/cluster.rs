@@ -12,6 +12,7 @@ use vm_mmu::CodeListener;
 
 use super::clock::Clock;
 use super::port::{self, Mail, Port};
+use super::strict::Reserved;
 
 /// The greatest number of harts of a machine.
 pub const MAX_HARTS: usize = 16;
@@ -22,6 +23,8 @@ pub struct Cluster {
     ports: Box<[Arc<Port>]>,
     clock: Clock,
     timers: Timers,
+    /// Reservations of harts that are configured to be strict about them.
+    pub(super) reserved: Mutex<Reserved>,
 }
 
 /// Deadlines of harts that run, watched by one thread. A sleeping hart watches its own.
@@ -50,6 +53,7 @@ impl Cluster {
         Arc::new(Self {
             ports: (0..harts).map(|_| Arc::default()).collect(),
             clock,
+            reserved: Mutex::default(),
             timers: Timers {
                 deadlines: atomics(harts),
                 compare: atomics(harts),
@@ -121,16 +125,17 @@ impl Cluster {
     /// Posts `letter` to the harts of `mask` except `from`, and waits until none of them can execute
     /// another guest instruction without having acted on it.
     pub fn post_and_wait(&self, from: usize, mask: u64, letter: Mail) {
-        let mut waiting = [None; MAX_HARTS];
-        for (hart, port) in self.ports.iter().enumerate() {
-            if hart != from && mask >> hart & 1 == 1 {
-                waiting[hart] = Some(port.post(letter));
-            }
-        }
-        for (port, number) in self.ports.iter().zip(waiting) {
-            let Some(number) = number else { continue };
+        let targets = (0..self.ports.len()).filter(|&hart| hart != from && mask >> hart & 1 == 1);
+        let letters: Vec<_> = targets.map(|hart| (hart, self.ports[hart].post(letter))).collect();
+        self.wait_until_read(&letters);
+    }
+
+    /// Waits until no hart can execute another guest instruction without having acted on its letter
+    /// among `letters` (hart, number). The caller must not be a hart that executes guest code.
+    pub(super) fn wait_until_read(&self, letters: &[(usize, u64)]) {
+        for &(hart, number) in letters {
             let mut turns = 0u32;
-            while !port.has_read(number) {
+            while !self.ports[hart].has_read(number) {
                 turns += 1;
                 if turns < 64 { std::hint::spin_loop() } else { thread::yield_now() }
             }

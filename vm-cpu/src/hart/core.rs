@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use vm_mmu::{AddressSpace, SoftTlb};
 
+use super::strict::Guarding;
 use super::view::View;
-use super::{Bus, Cluster, Entry, Exit, Port};
+use super::{Bus, Cluster, Entry, Port};
 use crate::config::CpuConfig;
 use crate::csr::{CsrFile, Priv};
 use crate::fp::HostFp;
@@ -17,10 +18,10 @@ use crate::trap::{Cause, Trap};
 pub enum Stop {
     /// It trapped; `Core::trap` says how.
     Trap,
+    /// It has done nothing, and is to be executed anew once other harts have read their mail.
+    Again,
     /// It is complete, but what follows it may have to be decoded again.
     Done,
-    /// It is complete, and the thread has to go back to the caller of `run`.
-    Exit(Exit),
 }
 
 /// An `lr` that no `sc` has ended yet.
@@ -53,6 +54,7 @@ pub struct Core {
     /// Interrupts have to be looked at before the next block.
     pub(crate) recheck: bool,
     pub(super) reservation: Option<Reservation>,
+    pub(super) guarding: Guarding,
     /// MTIP and STIP as they were when the timers were looked at last.
     pub(super) due: u64,
     /// The deadline that the timer thread watches for this hart.
@@ -102,6 +104,7 @@ impl Core {
             csr: CsrFile::new(cpu, id as u64),
             recheck: true,
             reservation: None,
+            guarding: Guarding::default(),
             due: 0,
             armed: u64::MAX,
             id,

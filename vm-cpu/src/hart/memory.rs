@@ -171,7 +171,7 @@ impl Core {
 
     /// Stores by the door.
     fn store_ram<T: Word>(&mut self, va: u64, gpa: u64, value: T) -> Result<(), Stop> {
-        if self.memory.store(gpa, value).is_err() {
+        if self.by_door(gpa, T::SIZE, |memory| memory.store(gpa, value)).is_err() {
             return Err(self.stop_with(Cause::StoreAccess, va));
         }
         self.after_door()
@@ -212,7 +212,8 @@ impl Core {
         let bytes = value.widen().to_le_bytes();
         let mut at = 0;
         for (place, len) in self.halves(va, T::SIZE, Access::Store)? {
-            if self.memory.write(place.gpa, &bytes[at..at + len]).is_err() {
+            let half = &bytes[at..at + len];
+            if self.by_door(place.gpa, len as u64, |memory| memory.write(place.gpa, half)).is_err() {
                 return Err(self.stop_with(Cause::StoreAccess, va));
             }
             at += len;
@@ -232,7 +233,8 @@ impl Core {
         let place = self.translate(va, 1, Access::Store)?;
         let gpa = place.gpa & !(CACHE_BLOCK - 1);
         let permitted = self.csr.pmp.check(gpa, CACHE_BLOCK, Access::Store, self.data.privilege);
-        if !place.ram || !permitted || self.memory.write(gpa, &[0; CACHE_BLOCK as usize]).is_err() {
+        let zero = |memory: &AddressSpace| memory.write(gpa, &[0; CACHE_BLOCK as usize]);
+        if !place.ram || !permitted || self.by_door(gpa, CACHE_BLOCK, zero).is_err() {
             return Err(self.stop_with(Cause::StoreAccess, va));
         }
         self.after_door()

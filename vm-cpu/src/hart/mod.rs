@@ -14,8 +14,12 @@ mod core;
 mod memory;
 mod port;
 mod privileged;
+mod strict;
 mod view;
 mod word;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -126,15 +126,18 @@ impl Engine {
         let len = code.get(done).map_or(0, |i| i.len);
         core.retired -= (code.len() - done) as u64;
         let pc = core.pc.wrapping_add(u64::from(at) * 2);
-        if stop == Stop::Trap {
-            return core.deliver(pc);
+        match stop {
+            Stop::Trap => return core.deliver(pc),
+            Stop::Again => {
+                core.pc = pc;
+                core.wait_for_guards();
+                return None;
+            }
+            Stop::Done => {}
         }
         core.retired += 1;
         core.pc = pc.wrapping_add(u64::from(len));
-        match stop {
-            Stop::Exit(exit) => Some(exit),
-            _ => None,
-        }
+        None
     }
 }
 

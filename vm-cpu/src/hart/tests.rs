@@ -1,0 +1,162 @@
+//! Several harts at once, by small machine-mode programs.
+
+use std::sync::Arc;
+use std::thread;
+
+use vm_mmu::{AddressSpace, Backend, Perm};
+
+use super::{Bus, BusError, Clock, Cluster, Entry, Hart};
+use crate::config::CpuConfig;
+use crate::csr::Priv;
+use crate::isa::asm::assemble;
+
+const RAM: u64 = 0x8000_0000;
+const SIZE: u64 = 1 << 20;
+const DATA: u64 = RAM + 0x8000;
+
+/// One register that ends the run of every hart when it is written.
+struct Stopper(Arc<Cluster>);
+
+impl Bus for Stopper {
+    fn read(&self, gpa: u64, _: u8) -> Result<u64, BusError> {
+        Err(BusError { gpa })
+    }
+
+    fn write(&self, gpa: u64, _: u8, _: u64) -> Result<(), BusError> {
+        (0..self.0.harts()).for_each(|hart| self.0.request_exit(hart));
+        if gpa == 0x10_0000 { Ok(()) } else { Err(BusError { gpa }) }
+    }
+}
+
+/// Runs `source` on `harts` harts, each entered with its number in a0 and [`DATA`] in a1, until one
+/// stores to 0x10_0000; gives the harts.
+fn run(cpu: &str, harts: usize, source: &str) -> Vec<Hart> {
+    let memory = Arc::new(AddressSpace::new(RAM..RAM + SIZE).unwrap());
+    memory.map(RAM..RAM + SIZE, Backend::Linear { huge: false }, Perm::RWX).unwrap();
+    for (i, word) in assemble(RAM, source).unwrap().words().iter().enumerate() {
+        memory.write_u32(RAM + 4 * i as u64, *word).unwrap();
+    }
+    let cluster = Cluster::new(harts, Clock::host());
+    memory.tracker().set_listener(cluster.clone());
+    let timers = cluster.watch_timers().unwrap();
+    let cpu = CpuConfig::parse(cpu).unwrap();
+    let threads: Vec<_> = (0..harts)
+        .map(|id| {
+            let bus = Arc::new(Stopper(cluster.clone()));
+            let mut hart = Hart::new(id, &cpu, memory.clone(), bus, cluster.clone());
+            thread::spawn(move || {
+                let mode = Priv::Machine;
+                hart.start(Entry { pc: RAM, a0: id as u64, a1: DATA, a2: 0, mode }, false);
+                hart.run();
+                hart
+            })
+        })
+        .collect();
+    let harts = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    drop((cluster, memory));
+    timers.thread().unpark();
+    harts
+}
+
+/// Hart 0 reserves a word; hart 1 changes it and changes it back; hart 0 tries its `sc`. s0 of hart 0
+/// is what `sc` said.
+const ABA: &str = "
+        li   t6, 0x100000
+        bnez a0, other
+        lr.w t0, (a1)
+        li   t1, 1
+        sw   t1, 256(a1)
+wait:   lw   t1, 260(a1)
+        beqz t1, wait
+        li   t1, 9
+        sc.w s0, t1, (a1)
+        sw   s0, (t6)
+spin:   j    spin
+other:  lw   t1, 256(a1)
+        beqz t1, other
+        li   t1, 5
+        sw   t1, 0(a1)
+        sw   x0, 0(a1)
+        li   t1, 1
+        fence rw, rw
+        sw   t1, 260(a1)
+        j    spin
+";
+
+#[test]
+fn a_strict_sc_fails_after_a_change_there_and_back() {
+    assert_eq!(run("rv64gc,lrsc=strict", 2, ABA)[0].core().x(8), 1);
+}
+
+#[test]
+fn a_cas_sc_looks_at_the_value_only() {
+    assert_eq!(run("rv64gc,lrsc=cas", 2, ABA)[0].core().x(8), 0);
+}
+
+/// Each hart adds 1 to a counter 200 times by lr/sc; the last to finish stops the machine. s0 of it is
+/// the counter.
+const COUNT: &str = "
+        li   t6, 0x100000
+        li   t5, 200
+again:  lr.d t0, (a1)
+        addi t0, t0, 1
+        sc.d t1, t0, (a1)
+        bnez t1, again
+        addi t5, t5, -1
+        bnez t5, again
+        addi a2, a1, 512
+        li   t1, 1
+        amoadd.d.aqrl t0, t1, (a2)
+        li   t1, 3
+        bne  t0, t1, spin
+        ld   s0, 0(a1)
+        sw   s0, (t6)
+spin:   j    spin
+";
+
+#[test]
+fn lr_sc_loses_no_count() {
+    for cpu in ["rv64gc", "rv64gc,lrsc=strict"] {
+        let count = run(cpu, 4, COUNT).iter().map(|hart| hart.core().x(8)).max();
+        assert_eq!(count, Some(800), "{cpu}");
+    }
+}
+
+/// Hart 1 rewrites the first instruction of a function of hart 0 again and again (li s0, n; ret), says
+/// which n it wrote, and hart 0 calls it after a `fence.i`: it must never see an older one. s1 counts
+/// what was wrong.
+const REWRITE: &str = "
+        li   t6, 0x100000
+        la   a2, function
+        bnez a0, writer
+        li   s1, 0
+        li   s2, 1000
+reader: ld   t0, 0(a1)
+        fence r, rw
+        fence.i
+        jalr ra, (a2)
+        bge  s0, t0, fine
+        addi s1, s1, 1
+fine:   blt  t0, s2, reader
+        sw   s1, (t6)
+spin:   j    spin
+writer: li   t0, 1
+        li   t2, 0x00000413
+        li   s2, 1001
+more:   slli t1, t0, 20
+        or   t1, t1, t2
+        sw   t1, 0(a2)
+        fence w, w
+        sd   t0, 0(a1)
+        addi t0, t0, 1
+        blt  t0, s2, more
+        j    spin
+function: li s0, 0
+        ret
+";
+
+#[test]
+fn fence_i_shows_what_another_hart_wrote() {
+    let harts = run("rv64gc", 2, REWRITE);
+    assert_eq!(harts[0].core().x(9), 0);
+}
