@@ -46,9 +46,9 @@ demo: ## run the guest that is built into vm-boot
 test: ## all that CI runs: set-up, formatting, lints, tests, boots
 	@tools/set-up boot test
 	$(MAKE) --no-print-directory lint
-	$(CARGO) build --release -p vm-boot -p images
-	$(IMAGES) linux-busybox
-	$(IMAGES) firmware
+	$(CARGO) build --profile checked -p vm-boot -p images
+	target/checked/images linux-busybox
+	target/checked/images firmware
 	$(MAKE) --no-print-directory unit
 
 lint: ## formatting and lints, as CI wants them

@@ -162,7 +162,7 @@ impl Root {
     /// so a file in the cache is always whole.
     fn fetch(&self, packages: &[&Package], progress: &Progress) -> Result<()> {
         let what = format!("downloading {} packages", packages.len());
-        let step = progress.counting(&what, 100);
+        let step = progress.percent(&what);
         let scratch = tempfile::tempdir_in(&self.packages)?;
         let wanted = packages.iter().map(|p| format!("{}:{}={}", p.name, p.architecture, p.version));
         command::lines(

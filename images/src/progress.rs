@@ -33,19 +33,23 @@ impl Progress {
         self.step(ProgressBar::new(length), "{prefix}: {msg} [{bar:30}] {pos}/{len} [{elapsed}]", what)
     }
 
+    /// A step that tells how much of it is done in percent.
+    pub fn percent(&self, what: &str) -> Step {
+        self.step(ProgressBar::new(100), "{prefix}: {msg} [{bar:30}] {percent}% [{elapsed}]", what)
+    }
+
     /// A line that stays.
     pub fn say(&self, what: &str) {
         eprintln!("{}: {what}", self.recipe);
     }
 
     fn step(&self, bar: ProgressBar, template: &str, what: &str) -> Step {
+        let bar = bar.with_prefix(self.recipe).with_message(what.to_owned());
         if std::io::stderr().is_terminal() {
             // A template that does not parse leaves the default style, which serves too.
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("=> "));
             }
-            bar.set_prefix(self.recipe);
-            bar.set_message(what.to_owned());
             bar.enable_steady_tick(Duration::from_millis(100));
         } else {
             self.say(what);
