@@ -11,7 +11,7 @@ impl Core {
     pub(super) fn enter(&mut self, engine: &mut Engine) {
         self.port.enter();
         self.read_mail(engine);
-        self.look_at_timers();
+        self.look_outside();
         self.recheck = true;
     }
 
@@ -30,7 +30,7 @@ impl Core {
                 self.read_mail(engine);
             }
             if why & INTERRUPT != 0 {
-                self.look_at_timers();
+                self.look_outside();
                 self.recheck = true;
             }
             if why & REQUEST != 0 {
@@ -67,6 +67,14 @@ impl Core {
         None
     }
 
+    /// Takes in what other threads have posted, and what the clock says.
+    fn look_outside(&mut self) {
+        if self.port.take_software() {
+            self.csr.post_software();
+        }
+        self.look_at_timers();
+    }
+
     /// Compares the clock with the timers, and has the timer thread watch for what comes next.
     pub(super) fn look_at_timers(&mut self) {
         let supervisor = match self.csr.timer_deadline() {
@@ -100,7 +108,7 @@ impl Core {
     /// `wfi`: sleeps until an enabled interrupt is pending, taken or not.
     pub(crate) fn wait_for_interrupt(&mut self) {
         loop {
-            self.look_at_timers();
+            self.look_outside();
             if self.csr.wakes(self.lines()) || self.attention() & REQUEST != 0 {
                 break;
             }
@@ -113,6 +121,17 @@ impl Core {
             self.port.kick(why & (MAIL | REQUEST) | MAIL);
         }
         self.recheck = true;
+    }
+
+    /// Sleeps like `wfi`, outside of `run`. False if somebody wants the thread instead.
+    pub(super) fn suspend(&mut self, engine: &mut Engine) -> bool {
+        self.enter(engine);
+        self.wait_for_interrupt();
+        let woken = self.csr.wakes(self.lines());
+        self.leave();
+        // Mail and wires are looked at on every entry; only the request is served by coming back.
+        self.port.take_attention();
+        woken
     }
 
     /// Acts on all mail.

@@ -95,6 +95,15 @@ impl Cluster {
         }
     }
 
+    /// Raises a supervisor software interrupt in each hart of `mask`; unknown harts are ignored.
+    pub fn send_ipi(&self, mask: u64) {
+        for (hart, port) in self.ports.iter().enumerate() {
+            if mask >> hart & 1 == 1 {
+                port.post_software();
+            }
+        }
+    }
+
     /// Sets `mtimecmp` of a hart; an unknown hart is ignored.
     pub fn set_mtimecmp(&self, hart: usize, ticks: u64) {
         if let Some(compare) = self.timers.compare.get(hart) {

@@ -92,6 +92,11 @@ impl Core {
         Ok(Place { gpa, ram, uniform: true })
     }
 
+    /// Reads a doubleword as a load in the hart's current mode does; `None` if that would trap.
+    pub fn read_virtual(&mut self, va: u64) -> Option<u64> {
+        self.load_word(va).ok()
+    }
+
     #[inline(always)]
     pub(crate) fn load_word<T: Word>(&mut self, va: u64) -> Result<T, Stop> {
         match self.tlb.read(self.data.class, va) {

@@ -116,6 +116,12 @@ impl Hart {
         exit
     }
 
+    /// Sleeps until an interrupt that the hart enables is pending, whether or not it can be taken; the
+    /// SBI's suspension. False if it came back for [`Cluster::request_exit`] instead.
+    pub fn suspend(&mut self) -> bool {
+        self.core.suspend(&mut self.engine)
+    }
+
     /// Carries out `letter` on the harts of `mask`, this one included if it is among them. Those that
     /// execute guest code have done so when this returns. For use while outside [`Hart::run`].
     pub fn remote_fence(&mut self, mask: u64, letter: Mail) {

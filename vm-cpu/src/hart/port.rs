@@ -63,6 +63,7 @@ pub enum Mail {
 pub struct Port {
     attention: AtomicU32,
     lines: AtomicU64,
+    software: AtomicBool,
     inside: AtomicBool,
     sleeping: AtomicBool,
     read: AtomicU64,
@@ -102,6 +103,18 @@ impl Port {
         } else {
             self.lines.fetch_and(!bits, AcqRel);
         }
+    }
+
+    /// Posts a supervisor software interrupt: from then on it is the guest's to clear.
+    pub fn post_software(&self) {
+        if !self.software.swap(true, SeqCst) {
+            self.kick(INTERRUPT);
+        }
+    }
+
+    /// Takes a posted supervisor software interrupt.
+    pub fn take_software(&self) -> bool {
+        self.software.load(SeqCst) && self.software.swap(false, SeqCst)
     }
 
     /// Makes the hart look up: at its next block, or out of its sleep.
