@@ -6,7 +6,11 @@
 //! ```
 
 pub mod cli;
+pub mod config;
+pub mod console;
 pub mod loader;
 pub mod log;
+pub mod machine;
+pub mod runtime;
 pub mod sbi;
 pub mod version;

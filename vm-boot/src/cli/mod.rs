@@ -17,6 +17,7 @@ use value::{Cpus, Disk, Memory, Serial, Virtio};
 
 const EXAMPLES: &str = "\
 Examples:
+  vm-boot demo                               a small guest, no files needed
   vm-boot run --kernel Image --initrd initramfs.cpio.gz --append \"console=ttyS0\"
   vm-boot run --kernel Image --disk file=root.img --append \"root=/dev/vda console=ttyS0\" --cpus 2
   vm-boot run --firmware fw_dynamic.bin --kernel Image --memory 2G
@@ -41,9 +42,9 @@ through HTIF: storing (code << 1) | 1 there. A configuration file has the same n
 #[derive(Debug, Parser)]
 #[command(name = "vm-boot", version, long_version = crate::version::LONG, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to do.
+    /// What to do; without a word, the demo.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
     /// Logging, the same for every command.
     #[command(flatten)]
     pub logging: Logging,
@@ -55,6 +56,25 @@ pub enum Command {
     /// Start a machine
     #[command(after_help = RUN_NOTES)]
     Run(Box<RunArgs>),
+    /// Start the small guest that is part of this program; it needs no files
+    Demo(DemoArgs),
+}
+
+/// Options of `demo`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DemoArgs {
+    /// Size of RAM: a number with K, M, G or T [default: 8M]
+    #[arg(long, short, value_name = "SIZE")]
+    pub memory: Option<Memory>,
+    /// Number of harts, 1 to 16 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<Cpus>,
+    /// Extensions of the harts, such as rv64gc,svinval=off [default: all that are implemented]
+    #[arg(long, value_name = "ISA")]
+    pub cpu: Option<String>,
+    /// Command line of the guest
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub append: Option<String>,
 }
 
 /// What goes to standard error, and how.

@@ -1,9 +1,7 @@
 //! ELF programs: segments to their *physical* addresses, the entry, and the symbols of the
 //! host-target interface.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io::{Read, SeekFrom};
 
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
@@ -13,6 +11,7 @@ use vm_mmu::AddressSpace;
 use super::Htif;
 use super::error::Problem;
 use super::layout::Layout;
+use super::source::{Blob, Seekable};
 
 const EXPECTED: &str = "a 64-bit little-endian RISC-V program";
 const LE: LittleEndian = LittleEndian;
@@ -41,22 +40,22 @@ pub(super) fn is_elf(head: &[u8]) -> bool {
 
 /// Loads a program; `name` is what it is called when another thing is in its way.
 pub(super) fn load(
-    path: &Path,
+    blob: &Blob,
     head: &[u8],
     name: &'static str,
     layout: &mut Layout,
     memory: &AddressSpace,
 ) -> Result<Program, Problem> {
     check_kind(head)?;
-    let mut file = File::open(path).map_err(Problem::Open)?;
-    let file_len = file.metadata().map_err(Problem::Open)?.len();
-    let cache = ReadCache::new(File::open(path).map_err(Problem::Open)?);
+    let (mut file, len) = blob.open()?;
+    let file_len = len.ok_or(Problem::NotAFile)?;
+    let cache = ReadCache::new(blob.open()?.0);
     let header = FileHeader64::<LittleEndian>::parse(&cache).map_err(damaged)?;
     let mut segments = segments(header, &cache)?;
     let bias = bias(header, &segments, layout.base());
     for segment in &mut segments {
         segment.at = segment.at.wrapping_add(bias);
-        place(segment, &mut file, file_len, name, layout, memory)?;
+        place(segment, &mut *file, file_len, name, layout, memory)?;
     }
     let entry = header.e_entry(LE).wrapping_add(bias);
     Ok(Program { entry, htif: find_htif(header, &cache)? })
@@ -119,7 +118,7 @@ fn bias(header: &FileHeader64<LittleEndian>, segments: &[Segment], base: u64) ->
 /// RAM is zero when a payload is loaded, so what the file does not hold needs no work.
 fn place(
     segment: &Segment,
-    file: &mut File,
+    file: &mut dyn Seekable,
     file_len: u64,
     name: &'static str,
     layout: &mut Layout,
@@ -206,7 +205,7 @@ pub(super) mod tests {
         let memory = memory(8 << 20);
         let mut layout = Layout::new(BASE..BASE + (8 << 20), 0x1000).unwrap();
         let head = &bytes[..bytes.len().min(4096)];
-        (load(file.path(), head, "kernel", &mut layout, &memory), memory)
+        (load(&Blob::File(file.path().into()), head, "kernel", &mut layout, &memory), memory)
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Why something could not be loaded: which file, what was expected, what was found, what to do.
 
+use std::fmt::Display;
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use vm_mmu::{AccessError, FillError};
@@ -35,12 +35,12 @@ impl Role {
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// One file is not usable.
-    #[error("{} {}: {problem}", role.name(), path.display())]
+    #[error("{} {name}: {problem}", role.name())]
     File {
         /// What it was to be.
         role: Role,
         /// The file.
-        path: PathBuf,
+        name: String,
         /// What is wrong with it.
         problem: Problem,
     },
@@ -57,12 +57,12 @@ impl LoadError {
 }
 
 /// Runs one step of loading and names the file in its failure.
-pub(crate) fn about<T>(
+pub fn about<T>(
     role: Role,
-    path: &Path,
+    name: impl Display,
     step: impl FnOnce() -> Result<T, Problem>,
 ) -> Result<T, LoadError> {
-    step().map_err(|problem| LoadError::File { role, path: path.to_owned(), problem })
+    step().map_err(|problem| LoadError::File { role, name: name.to_string(), problem })
 }
 
 /// What is wrong with a file or its place.
@@ -129,6 +129,14 @@ pub enum Problem {
         room: u64,
         /// All of RAM.
         ram: Range<u64>,
+    },
+    /// Could never fit.
+    #[error("is {size} bytes, more than all of RAM ({ram} bytes); give the machine more --memory")]
+    LargerThanRam {
+        /// Bytes of the file.
+        size: u64,
+        /// Bytes of RAM.
+        ram: u64,
     },
     /// Linked or destined for an address that is not RAM.
     #[error("is to lie at {:#x}..{:#x}, outside RAM {:#x}..{:#x}; link it for RAM or give more --memory",

@@ -1,12 +1,10 @@
 //! Firmware for M-mode, and the boot information that OpenSBI's `fw_dynamic` takes.
 
-use std::path::Path;
-
 use vm_mmu::AddressSpace;
 
 use super::error::{LoadError, Role, about};
 use super::layout::Layout;
-use super::source::Source;
+use super::source::{Blob, Source};
 use super::{elf, kernel};
 
 /// `struct fw_dynamic_info`, which a2 points to when firmware starts: six doublewords.
@@ -39,11 +37,11 @@ impl DynamicInfo {
 }
 
 /// Loads firmware: an ELF where it is linked, anything else at the start of RAM. Returns its entry.
-pub(super) fn load(path: &Path, layout: &mut Layout, memory: &AddressSpace) -> Result<u64, LoadError> {
-    about(Role::Firmware, path, || {
-        let source = Source::open_unpacked(path)?;
+pub(super) fn load(blob: &Blob, layout: &mut Layout, memory: &AddressSpace) -> Result<u64, LoadError> {
+    about(Role::Firmware, blob, || {
+        let source = Source::open_unpacked(blob)?;
         if elf::is_elf(&source.head) {
-            return Ok(elf::load(path, &source.head, "firmware", layout, memory)?.entry);
+            return Ok(elf::load(blob, &source.head, "firmware", layout, memory)?.entry);
         }
         kernel::refuse_stranger(&source.head, "firmware as a raw binary or ELF")?;
         let base = layout.base();

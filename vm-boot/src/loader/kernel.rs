@@ -1,13 +1,11 @@
 //! The kernel: a Linux `Image`, an ELF, or a raw binary that firmware starts.
 
-use std::path::Path;
-
 use vm_mmu::AddressSpace;
 
 use super::error::{LoadError, Problem, Role, about};
 use super::image::{Header, stranger};
 use super::layout::Layout;
-use super::source::Source;
+use super::source::{Blob, Source};
 use super::{Entry, Htif, elf};
 use crate::cli::Mode;
 
@@ -39,16 +37,16 @@ impl Kernel {
 
 /// Loads a kernel; `firmware` says that some is there to start it.
 pub(super) fn load(
-    path: &Path,
+    blob: &Blob,
     mode: Mode,
     firmware: bool,
     layout: &mut Layout,
     memory: &AddressSpace,
 ) -> Result<Kernel, LoadError> {
-    about(Role::Kernel, path, || {
-        let source = Source::open_unpacked(path)?;
+    about(Role::Kernel, blob, || {
+        let source = Source::open_unpacked(blob)?;
         if elf::is_elf(&source.head) {
-            return load_elf(path, &source, mode, layout, memory);
+            return load_elf(blob, &source, mode, layout, memory);
         }
         match Header::read(&source.head)? {
             Some(header) => load_image(source, header, mode, firmware, layout, memory),
@@ -58,7 +56,7 @@ pub(super) fn load(
 }
 
 fn load_elf(
-    path: &Path,
+    blob: &Blob,
     source: &Source,
     mode: Mode,
     layout: &mut Layout,
@@ -67,7 +65,7 @@ fn load_elf(
     if source.len.is_none() {
         return Err(Problem::Compression("a compressed ELF"));
     }
-    let program = elf::load(path, &source.head, "kernel", layout, memory)?;
+    let program = elf::load(blob, &source.head, "kernel", layout, memory)?;
     Ok(Kernel { pc: program.entry, htif: program.htif, machine_mode: mode != Mode::S })
 }
 
@@ -153,7 +151,6 @@ fn ends_not(source: &mut Source) -> Result<bool, Problem> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::path::PathBuf;
 
     use super::super::elf::tests::{BASE, memory, synthetic as synthetic_elf};
     use super::super::image::tests::{synthetic, with_efi};
@@ -172,10 +169,10 @@ mod tests {
             Self { directory: tempfile::tempdir().unwrap(), memory: memory(RAM) }
         }
 
-        fn file(&self, name: &str, bytes: &[u8]) -> Option<PathBuf> {
+        fn file(&self, name: &str, bytes: &[u8]) -> Option<Blob> {
             let path = self.directory.path().join(name);
             std::fs::write(&path, bytes).unwrap();
-            Some(path)
+            Some(Blob::File(path))
         }
 
         fn load(&self, payload: &Payload) -> Result<Loaded, LoadError> {
@@ -189,7 +186,7 @@ mod tests {
         }
     }
 
-    fn kernel(kernel: Option<PathBuf>) -> Payload {
+    fn kernel(kernel: Option<Blob>) -> Payload {
         Payload { kernel, initrd: None, firmware: None, mode: Mode::Auto }
     }
 
@@ -259,9 +256,10 @@ mod tests {
             let message = bench.load(&kernel(bench.file(name, bytes))).unwrap_err().to_string();
             assert!(message.contains(part) && message.contains(name), "{message}");
         }
-        let absent = bench.load(&kernel(Some(bench.directory.path().join("absent")))).unwrap_err();
+        let absent =
+            bench.load(&kernel(Some(Blob::File(bench.directory.path().join("absent"))))).unwrap_err();
         assert!(absent.to_string().contains("cannot be opened"), "{absent}");
-        let directory = bench.load(&kernel(Some(bench.directory.path().into()))).unwrap_err();
+        let directory = bench.load(&kernel(Some(Blob::File(bench.directory.path().into())))).unwrap_err();
         assert!(directory.to_string().contains("expected a regular file"), "{directory}");
     }
 
@@ -270,7 +268,8 @@ mod tests {
         let bench = Bench::new();
         let path = bench.directory.path().join("initrd");
         std::fs::File::create(&path).unwrap().set_len(RAM + 1).unwrap();
-        let payload = Payload { initrd: Some(path), ..kernel(bench.file("k.elf", &synthetic_elf(BASE))) };
+        let payload =
+            Payload { initrd: Some(Blob::File(path)), ..kernel(bench.file("k.elf", &synthetic_elf(BASE))) };
         let message = bench.load(&payload).unwrap_err().to_string();
         assert!(message.contains("initrd") && message.contains("more --memory"), "{message}");
     }

@@ -17,26 +17,26 @@ mod layout;
 mod source;
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 
 use vm_mmu::AddressSpace;
 
 use crate::cli::Mode;
 
-pub use error::{LoadError, Problem, Role};
+pub use error::{LoadError, Problem, Role, about};
 pub use firmware::DynamicInfo;
 use layout::Layout;
 use source::Source;
+pub use source::{Blob, read_small};
 
 /// What to load.
 #[derive(Clone, Debug)]
 pub struct Payload {
     /// Kernel, if any.
-    pub kernel: Option<PathBuf>,
+    pub kernel: Option<Blob>,
     /// Initial RAM disk, if any.
-    pub initrd: Option<PathBuf>,
+    pub initrd: Option<Blob>,
     /// Firmware, if any.
-    pub firmware: Option<PathBuf>,
+    pub firmware: Option<Blob>,
     /// Mode of a kernel without firmware.
     pub mode: Mode,
 }
@@ -89,16 +89,16 @@ pub fn load(
 ) -> Result<Loaded, LoadError> {
     let mut layout = Layout::new(ram, tree_len)?;
     let firmware = match &payload.firmware {
-        Some(path) => Some(firmware::load(path, &mut layout, memory)?),
+        Some(blob) => Some(firmware::load(blob, &mut layout, memory)?),
         None => None,
     };
     // Before the kernel, whose length may be known only once it is unpacked.
     let initrd = match &payload.initrd {
-        Some(path) => Some(load_initrd(path, &mut layout, memory)?),
+        Some(blob) => Some(load_initrd(blob, &mut layout, memory)?),
         None => None,
     };
     let kernel = match &payload.kernel {
-        Some(path) => Some(kernel::load(path, payload.mode, firmware.is_some(), &mut layout, memory)?),
+        Some(blob) => Some(kernel::load(blob, payload.mode, firmware.is_some(), &mut layout, memory)?),
         None => None,
     };
     let (entry, htif) = match (firmware, kernel) {
@@ -110,13 +110,13 @@ pub fn load(
 }
 
 /// Right below the device tree, as high as it goes.
-fn load_initrd(path: &Path, layout: &mut Layout, memory: &AddressSpace) -> Result<Range<u64>, LoadError> {
+fn load_initrd(blob: &Blob, layout: &mut Layout, memory: &AddressSpace) -> Result<Range<u64>, LoadError> {
     let place = || {
-        let mut source = Source::open(path)?;
+        let mut source = Source::open(blob)?;
         let len = source.len.ok_or(Problem::NotAFile)?;
         let range = layout.claim_high("initrd", len)?;
         let loaded = memory.fill_from(range.start, len, &mut source.stream)?;
         if loaded == len { Ok(range) } else { Err(Problem::Truncated { expected: len, found: loaded }) }
     };
-    error::about(Role::Initrd, path, place)
+    about(Role::Initrd, blob, place)
 }

@@ -69,11 +69,6 @@ impl HartStates {
         self.status(hart) == Some(STOPPED)
     }
 
-    /// The harts that execute or soon will, as a set: those that a fence must reach.
-    pub fn active(&self) -> u64 {
-        (0..self.0.len()).filter(|&hart| !self.is_stopped(hart)).fold(0, |set, hart| set | 1 << hart)
-    }
-
     fn status(&self, hart: usize) -> Option<u8> {
         self.0.get(hart).map(|slot| slot.state.load(Ordering::SeqCst))
     }
@@ -168,7 +163,6 @@ mod tests {
         assert_eq!(fake.states.take_start(1), Some(Resume { pc: RAM.start, opaque: 42 }));
         fake.states.begin(1);
         assert_eq!(answer(&status, &mut fake), Answer::Value(0));
-        assert_eq!(fake.states.active(), 0b10);
         fake.hart = 1;
         assert_eq!(answer(&Fake::call(HSM, 1, &[]), &mut fake), Answer::Stop);
         assert_eq!(answer(&status, &mut fake), Answer::Value(3));

@@ -1,0 +1,189 @@
+//! A machine as it was asked for, checked as a whole: what is impossible is refused here, by name,
+//! before anything is opened.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+use vm_cpu::config::{CpuConfig, CpuConfigError};
+use vm_devices::map::VIRTIO_SLOTS;
+
+use crate::cli::value::{Disk, Memory, Serial, Virtio};
+use crate::cli::{DemoArgs, Mode, RunArgs, Switch};
+use crate::loader::{Blob, Payload};
+
+const MEMORY: u64 = 1 << 30;
+/// As little as a guest of its size asks for.
+const DEMO_MEMORY: u64 = 8 << 20;
+static DEMO: &[u8] = include_bytes!("../../images/demo/demo.bin");
+
+/// Everything that describes a machine.
+#[derive(Clone, Debug)]
+pub struct MachineConfig {
+    /// What it runs.
+    pub payload: Payload,
+    /// Command line of the kernel.
+    pub append: Option<String>,
+    /// Bytes of RAM.
+    pub memory: u64,
+    /// Number of harts.
+    pub cpus: usize,
+    /// What the harts implement.
+    pub cpu: CpuConfig,
+    /// Disks, with their transport decided.
+    pub disks: Vec<Disk>,
+    /// Register layout of virtio devices.
+    pub virtio: Virtio,
+    /// Whether there is a random number device.
+    pub rng: bool,
+    /// Where the serial port is connected.
+    pub serial: Serial,
+    /// Device tree to use instead of the generated one.
+    pub dtb: Option<PathBuf>,
+    /// Where to write the device tree instead of starting.
+    pub dump_dtb: Option<PathBuf>,
+}
+
+/// Why options do not make a machine together.
+#[derive(Debug, Error)]
+pub enum UsageError {
+    /// Nothing to run.
+    #[error("expected --kernel or --firmware, found neither; `vm-boot demo` needs no files")]
+    Nothing,
+    /// An initrd for nobody.
+    #[error("--initrd is for a kernel; give --kernel too")]
+    InitrdAlone,
+    /// The mode is firmware's to decide.
+    #[error("--mode is for a kernel without firmware; leave out --mode or --firmware")]
+    ModeWithFirmware,
+    /// The guest cannot tell them apart.
+    #[error("--disk: two disks have the id {0:?}; give each its own")]
+    SameId(String),
+    /// They would overwrite each other.
+    #[error("--disk: {} is given twice; only disks that all are `ro` may share a file", .0.display())]
+    SameFile(PathBuf),
+    /// More devices than transports.
+    #[error("expected at most {VIRTIO_SLOTS} virtio devices, found {0}: leave out disks or say --rng off")]
+    TooManyDevices(usize),
+    /// The CPU cannot be built so.
+    #[error("--cpu: {0}")]
+    Cpu(#[from] CpuConfigError),
+}
+
+impl MachineConfig {
+    /// Checks the options and fills in the defaults.
+    pub fn from_args(args: RunArgs) -> Result<Self, UsageError> {
+        let cpu = match &args.cpu {
+            Some(text) => CpuConfig::parse(text)?,
+            None => CpuConfig::default(),
+        };
+        let blob = |path: Option<PathBuf>| path.map(Blob::File);
+        let config = Self {
+            payload: Payload {
+                kernel: blob(args.kernel),
+                initrd: blob(args.initrd),
+                firmware: blob(args.firmware),
+                mode: args.mode.unwrap_or(Mode::Auto),
+            },
+            append: args.append,
+            memory: args.memory.map_or(MEMORY, |memory| memory.0),
+            cpus: args.cpus.map_or(1, |cpus| cpus.0),
+            cpu,
+            disks: args.disk,
+            virtio: args.virtio.unwrap_or(Virtio::V2),
+            rng: args.rng != Some(Switch::Off),
+            serial: args.serial.unwrap_or(Serial::Stdio),
+            dtb: args.dtb,
+            dump_dtb: args.dump_dtb,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The machine of the embedded guest.
+    pub fn demo(args: DemoArgs) -> Result<Self, UsageError> {
+        let DemoArgs { memory, cpus, cpu, append } = args;
+        let kernel = Some(Blob::Embedded { name: "demo guest", bytes: DEMO });
+        let demo = Self::from_args(RunArgs {
+            // Replaced below; the options of a machine ask for a file.
+            kernel: Some(PathBuf::new()),
+            memory: Some(memory.unwrap_or(Memory(DEMO_MEMORY))),
+            cpus,
+            cpu,
+            append,
+            ..RunArgs::default()
+        })?;
+        Ok(Self { payload: Payload { kernel, ..demo.payload }, ..demo })
+    }
+
+    fn check(&self) -> Result<(), UsageError> {
+        let Payload { kernel, initrd, firmware, mode } = &self.payload;
+        if kernel.is_none() && firmware.is_none() {
+            return Err(UsageError::Nothing);
+        }
+        if initrd.is_some() && kernel.is_none() {
+            return Err(UsageError::InitrdAlone);
+        }
+        if firmware.is_some() && *mode != Mode::Auto {
+            return Err(UsageError::ModeWithFirmware);
+        }
+        let devices = self.disks.len() + usize::from(self.rng);
+        if devices > VIRTIO_SLOTS {
+            return Err(UsageError::TooManyDevices(devices));
+        }
+        self.disks.iter().enumerate().try_for_each(|(at, disk)| self.check_disk(disk, &self.disks[..at]))
+    }
+
+    fn check_disk(&self, disk: &Disk, before: &[Disk]) -> Result<(), UsageError> {
+        for other in before {
+            if let Some(id) = disk.id.as_ref().filter(|&id| other.id.as_ref() == Some(id)) {
+                return Err(UsageError::SameId(id.clone()));
+            }
+            if other.file == disk.file && !(other.read_only && disk.read_only) {
+                return Err(UsageError::SameFile(disk.file.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn config(words: &str) -> Result<MachineConfig, UsageError> {
+        let words = ["vm-boot", "run"].into_iter().chain(words.split_whitespace());
+        let Command::Run(args) = Cli::parse_from(words).command.unwrap() else { panic!("not run") };
+        MachineConfig::from_args(*args)
+    }
+
+    #[test]
+    fn defaults() {
+        let config = config("--kernel Image").unwrap();
+        assert_eq!((config.memory, config.cpus, config.rng), (1 << 30, 1, true));
+        assert_eq!((config.serial, config.virtio), (Serial::Stdio, Virtio::V2));
+        assert_eq!(config.cpu, CpuConfig::default());
+    }
+
+    #[test]
+    fn what_makes_no_machine_is_refused() {
+        for (words, part) in [
+            ("", "expected --kernel or --firmware"),
+            ("--firmware f --initrd i", "give --kernel too"),
+            ("--firmware f --kernel k --mode s", "leave out --mode"),
+            ("--kernel k --disk a,id=x --disk b,id=x", "the id \"x\""),
+            ("--kernel k --disk a --disk a,ro", "a is given twice"),
+            ("--kernel k --cpu rv64gc,nonsense=off", "nonsense"),
+            (
+                "--kernel k --disk a --disk b --disk c --disk d --disk e --disk f --disk g --disk h",
+                "at most 8 virtio devices, found 9",
+            ),
+        ] {
+            let message = config(words).unwrap_err().to_string();
+            assert!(message.contains(part), "{words}: {message}");
+        }
+        assert!(config("--kernel k --disk a,ro --disk a,ro").is_ok());
+    }
+}

@@ -1,0 +1,27 @@
+//! Why a machine could not be put together or brought up.
+
+use thiserror::Error;
+use vm_devices::AttachError;
+use vm_mmu::{AccessError, MapError};
+
+use crate::loader::LoadError;
+
+/// Why a machine could not be put together or brought up.
+#[derive(Debug, Error)]
+pub enum MachineError {
+    /// The host does not give the memory.
+    #[error("guest memory: {0}")]
+    Memory(#[from] MapError),
+    /// Boot data could not be written.
+    #[error("boot data: {0}")]
+    BootData(#[from] AccessError),
+    /// Two devices at one address.
+    #[error("devices: {0}")]
+    Devices(#[from] AttachError),
+    /// The device tree could not be written.
+    #[error("device tree: {0}")]
+    Tree(#[from] vm_fdt::Error),
+    /// The payload could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}

@@ -1,0 +1,190 @@
+//! The machine: memory, harts and devices put together, and brought to the state it starts from.
+
+mod blob;
+mod board;
+mod error;
+mod tree;
+mod wires;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use vm_cpu::csr::Priv;
+use vm_cpu::hart::{Bus, Clock, Cluster, Entry as HartEntry, Hart};
+use vm_devices::map::RAM_BASE;
+use vm_devices::{ConsoleBackend, PowerEvents, Uart};
+use vm_mmu::{AddressSpace, Backend, Perm};
+
+use crate::config::MachineConfig;
+use crate::loader::{self, DynamicInfo, Entry, Htif, Loaded};
+use crate::sbi::hsm::HartStates;
+use board::Board;
+pub use error::MachineError;
+use tree::Chosen;
+use wires::DeviceBus;
+
+/// Room that firmware may use to grow the device tree in place.
+const TREE_SLACK: u64 = 0x1_0000;
+/// Alignment of the boot information for firmware.
+const WORD: u64 = 8;
+
+/// Memory, wires and devices of a machine; the harts themselves live on their threads.
+pub struct Machine {
+    config: MachineConfig,
+    memory: Arc<AddressSpace>,
+    cluster: Arc<Cluster>,
+    bus: Arc<dyn Bus>,
+    board: Board,
+    harts: HartStates,
+}
+
+/// How each hart starts.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// By hart; `None` waits for the built-in SBI to start it.
+    pub entries: Vec<Option<HartEntry>>,
+    /// Whether the built-in SBI answers calls from S-mode.
+    pub sbi: bool,
+    /// Host-target interface of a bare program.
+    pub htif: Option<Htif>,
+}
+
+impl Machine {
+    /// Puts a machine together. Nothing is loaded yet.
+    pub fn assemble(
+        config: MachineConfig,
+        console: Arc<dyn ConsoleBackend>,
+        power: Arc<dyn PowerEvents>,
+    ) -> Result<Self, MachineError> {
+        let ram = RAM_BASE..RAM_BASE + config.memory;
+        let memory = AddressSpace::new(ram.clone())?;
+        memory.map(ram, Backend::Linear { huge: false }, Perm::RWX)?;
+        let cluster = Cluster::new(config.cpus, Clock::host());
+        memory.tracker().set_listener(cluster.clone());
+        let board = Board::new(config.cpus, &cluster, console, power);
+        let bus = Arc::new(DeviceBus(board.bus()?));
+        let harts = HartStates::new(config.cpus);
+        Ok(Self { config, memory: Arc::new(memory), cluster, bus, board, harts })
+    }
+
+    /// What the machine was asked to be.
+    pub fn config(&self) -> &MachineConfig {
+        &self.config
+    }
+
+    /// Wires, clock and timers of the harts.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    /// Guest-physical memory.
+    pub fn memory(&self) -> &Arc<AddressSpace> {
+        &self.memory
+    }
+
+    /// Which harts run, as the built-in SBI knows it.
+    pub fn harts(&self) -> &HartStates {
+        &self.harts
+    }
+
+    /// The serial port.
+    pub fn uart(&self) -> &Arc<Uart> {
+        self.board.uart()
+    }
+
+    /// A hart, for its thread.
+    pub fn hart(&self, id: usize) -> Hart {
+        Hart::new(id, &self.config.cpu, self.memory.clone(), self.bus.clone(), self.cluster.clone())
+    }
+
+    /// Brings memory and devices to the state after power-on, and loads the payload. Only while no
+    /// hart executes.
+    pub fn power_on(&self) -> Result<Start, MachineError> {
+        self.board.reset();
+        self.harts.reset();
+        for hart in 0..self.config.cpus {
+            self.cluster.port(hart).take_software();
+        }
+        self.cluster.clock().set(0);
+        self.cluster.clock_changed();
+        self.memory.clear(self.ram())?;
+        let (loaded, tree) = self.load(Chosen { seed: random_seed(), ..Chosen::default() })?;
+        let info = self.place_boot_data(&loaded, &tree)?;
+        Ok(self.start(&loaded, info))
+    }
+
+    /// The device tree that the guest would get.
+    pub fn device_tree(&self) -> Result<Vec<u8>, MachineError> {
+        Ok(self.load(Chosen::default())?.1)
+    }
+
+    fn ram(&self) -> Range<u64> {
+        RAM_BASE..RAM_BASE + self.config.memory
+    }
+
+    /// Loads the payload and makes the device tree for it. The tree's size does not depend on the
+    /// addresses in it, so a first one says how much room it needs.
+    fn load(&self, mut chosen: Chosen) -> Result<(Loaded, Vec<u8>), MachineError> {
+        chosen.bootargs.clone_from(&self.config.append);
+        chosen.initrd = self.config.payload.initrd.as_ref().map(|_| 0..0);
+        let room = self.tree(&chosen)?.len() as u64 + TREE_SLACK + DynamicInfo::LEN;
+        let loaded = loader::load(&self.config.payload, self.ram(), &self.memory, room)?;
+        chosen.initrd.clone_from(&loaded.initrd);
+        let tree = self.tree(&chosen)?;
+        Ok((loaded, tree))
+    }
+
+    fn tree(&self, chosen: &Chosen) -> Result<Vec<u8>, MachineError> {
+        match &self.config.dtb {
+            Some(path) => Ok(loader::about(loader::Role::DeviceTree, path.display(), || {
+                blob::with_chosen(&loader::read_small(path, self.config.memory)?, chosen)
+            })?),
+            None => {
+                let MachineConfig { cpu, cpus, memory, .. } = &self.config;
+                Ok(tree::generate(&self.board, cpu, *cpus, *memory, chosen)?)
+            }
+        }
+    }
+
+    /// Writes the device tree to the start of the place kept for it and the boot information for
+    /// firmware to its end, so that the tree can grow between. Returns where the information lies.
+    fn place_boot_data(&self, loaded: &Loaded, tree: &[u8]) -> Result<u64, MachineError> {
+        self.memory.write(loaded.tree.start, tree)?;
+        let info = (loaded.tree.end - DynamicInfo::LEN) & !(WORD - 1);
+        if let Entry::Machine { next: Some(next_addr), .. } = loaded.entry {
+            self.memory.write(info, &DynamicInfo { next_addr, boot_hart: 0 }.to_bytes())?;
+        }
+        Ok(info)
+    }
+
+    fn start(&self, loaded: &Loaded, info: u64) -> Start {
+        let at =
+            |hart: usize, pc, mode, a2| HartEntry { pc, a0: hart as u64, a1: loaded.tree.start, a2, mode };
+        let harts = 0..self.config.cpus;
+        let entries = match loaded.entry {
+            Entry::Machine { pc, next } => {
+                let a2 = next.map_or(0, |_| info);
+                harts.map(|hart| Some(at(hart, pc, Priv::Machine, a2))).collect()
+            }
+            Entry::Supervisor { pc } => {
+                harts.map(|hart| (hart == 0).then(|| at(hart, pc, Priv::Supervisor, 0))).collect()
+            }
+        };
+        let sbi = matches!(loaded.entry, Entry::Supervisor { .. });
+        Start { entries, sbi, htif: loaded.htif }
+    }
+}
+
+/// Entropy from the host for the kernel's pool; a host that has none gives none.
+fn random_seed() -> Option<[u8; 32]> {
+    use std::io::Read;
+    let mut seed = [0; 32];
+    let source = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut seed));
+    match source {
+        Ok(()) => Some(seed),
+        Err(error) => {
+            tracing::warn!(%error, "/dev/urandom gives no seed; the guest starts without one");
+            None
+        }
+    }
+}

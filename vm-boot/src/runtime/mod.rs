@@ -1,0 +1,327 @@
+//! The runtime: a machine's life from start to end.
+//!
+//! ```text
+//!  control (signals, ticks) ──► poll_events ──► commands ──► update_state ──► Crew (hart threads)
+//!  harts, devices, keyboard ──► Mailbox ──┘                      └──► Event to every subscriber
+//! ```
+//! **Invariant**: only [`Runtime::update_state`] changes the state, and each change is an [`Event`].
+//! Hart threads never wait for the control plane except in their seats.
+
+mod caller;
+mod control;
+mod crew;
+mod htif;
+mod mailbox;
+mod monitor;
+mod seat;
+mod state;
+mod vcpu;
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+
+use thiserror::Error;
+
+use crate::config::MachineConfig;
+use crate::console::{Console, Input, PROMPT, Reader, Typed};
+use crate::loader::Htif;
+use crate::machine::{Machine, MachineError};
+pub use control::drive;
+use crew::Crew;
+use mailbox::{Inbox, Keyboard, exit_code, mailbox};
+pub use mailbox::{Mailbox, Message};
+use monitor::Request;
+pub use state::{Command, Illegal, State};
+
+/// Something that happened to the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The state changed.
+    State {
+        /// What it was.
+        from: State,
+        /// What it is.
+        to: State,
+    },
+    /// The machine began anew.
+    Restarted,
+}
+
+/// Why a machine cannot go on.
+#[derive(Debug, Error)]
+pub enum RuntimeError {
+    /// It could not be put together or loaded.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The host gives no thread or socket.
+    #[error("runtime: {0}")]
+    Host(#[from] io::Error),
+    /// Started twice.
+    #[error("cannot start a machine that is {0:?}")]
+    NotStopped(State),
+    /// A hart's thread failed; a defect of this program.
+    #[error("hart {hart} failed: {reason}; this is a defect of vm-boot, please report it")]
+    Hart {
+        /// Which.
+        hart: usize,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// A machine and its life.
+pub struct Runtime {
+    machine: Arc<Machine>,
+    console: Arc<Console>,
+    mailbox: Mailbox,
+    inbox: Inbox,
+    crew: Option<Crew>,
+    state: State,
+    subscribers: Vec<Sender<Event>>,
+    htif: Option<Htif>,
+    exit: u8,
+    started: Instant,
+}
+
+impl Runtime {
+    /// A stopped machine on a console.
+    pub fn new(config: MachineConfig, console: Arc<Console>) -> Result<Self, RuntimeError> {
+        let (mailbox, inbox) = mailbox()?;
+        let machine = Arc::new(Machine::assemble(config, console.clone(), Arc::new(mailbox.clone()))?);
+        Ok(Self {
+            machine,
+            console,
+            mailbox,
+            inbox,
+            crew: None,
+            state: State::Stopped,
+            subscribers: Vec::new(),
+            htif: None,
+            exit: 0,
+            started: Instant::now(),
+        })
+    }
+
+    /// The device tree that the guest would be given.
+    pub fn device_tree(&self) -> Result<Vec<u8>, RuntimeError> {
+        Ok(self.machine.device_tree()?)
+    }
+
+    /// Loads the payload and lets the harts run.
+    pub fn start(&mut self) -> Result<(), RuntimeError> {
+        if self.state != State::Stopped {
+            return Err(RuntimeError::NotStopped(self.state));
+        }
+        self.exit = 0;
+        self.started = Instant::now();
+        let start = self.machine.power_on()?;
+        self.htif = start.htif;
+        let crew = Crew::new(&self.machine, &self.console, &self.mailbox)?;
+        self.machine.cluster().watch_timers()?;
+        crew.begin(&start);
+        self.crew = Some(crew);
+        self.update_state(State::Running);
+        Ok(())
+    }
+
+    /// Handles whatever has come in since the last call.
+    pub fn poll_events(&mut self) -> Result<(), RuntimeError> {
+        while let Some(message) = self.inbox.next() {
+            self.handle(message)?;
+        }
+        if self.state == State::Running {
+            self.poll_htif();
+        }
+        if self.state == State::ShuttingDown {
+            self.update_state(State::Stopped);
+        }
+        Ok(())
+    }
+
+    /// Makes a change of state happen, and tells it.
+    fn update_state(&mut self, to: State) {
+        match to {
+            State::Running => {
+                self.console.hold();
+                self.crew.iter().for_each(Crew::go);
+            }
+            State::Paused | State::ShuttingDown => self.rest(),
+            State::Stopped => {
+                self.rest();
+                self.crew = None;
+            }
+        }
+        let from = std::mem::replace(&mut self.state, to);
+        if from != to {
+            tracing::info!(?from, ?to, "state");
+            self.tell(Event::State { from, to });
+        }
+    }
+
+    /// Carries out a command, or says why not.
+    pub fn command(&mut self, command: Command) -> Result<Result<(), Illegal>, RuntimeError> {
+        let to = match self.state.after(command) {
+            Ok(to) => to,
+            Err(illegal) => return Ok(Err(illegal)),
+        };
+        if command == Command::Reset {
+            self.reset()?;
+        } else {
+            self.update_state(to);
+        }
+        Ok(Ok(()))
+    }
+
+    /// What the machine is doing.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The guest's exit code, once it has stopped.
+    pub fn exit_code(&self) -> u8 {
+        self.exit
+    }
+
+    /// Every event from now on.
+    pub fn subscribe(&mut self) -> Receiver<Event> {
+        let (send, receive) = channel();
+        self.subscribers.push(send);
+        receive
+    }
+
+    /// Where other threads post messages.
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Readable when there are messages to poll for.
+    fn bell(&self) -> io::Result<UnixStream> {
+        self.inbox.bell()
+    }
+
+    /// Starts reading the console's input.
+    pub fn listen(&self, input: Input) -> io::Result<Reader> {
+        let machine = self.machine.clone();
+        let ready = move || machine.uart().input_ready();
+        let keyboard = Keyboard { ready, mailbox: self.mailbox.clone() };
+        Reader::start(input, self.console.clone(), Box::new(keyboard))
+    }
+
+    fn handle(&mut self, message: Message) -> Result<(), RuntimeError> {
+        match message {
+            Message::Command(command, reply) => {
+                let result = self.command(command)?;
+                if let Some(reply) = reply {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(result);
+                }
+            }
+            Message::PowerOff { code } => self.power_off(code),
+            Message::Reboot => {
+                if self.state.after(Command::Reset).is_ok() {
+                    self.reset()?;
+                }
+            }
+            Message::HartFailed { hart, reason } => return Err(RuntimeError::Hart { hart, reason }),
+            Message::Typed(Typed::Quit) => self.quit(),
+            Message::Typed(Typed::Command(line)) => {
+                let answer = self.monitor(&line)?;
+                self.console.print(&answer.replace('\n', "\r\n"));
+                self.console.print(PROMPT);
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest's own end.
+    fn power_off(&mut self, code: u8) {
+        if let Ok(to) = self.state.after(Command::Shutdown) {
+            self.exit = code;
+            self.update_state(to);
+        }
+    }
+
+    fn quit(&mut self) {
+        if let Ok(to) = self.state.after(Command::Stop) {
+            self.update_state(to);
+        }
+    }
+
+    /// Begins anew, in the state that the machine is in. What the guest asked for before is void.
+    fn reset(&mut self) -> Result<(), RuntimeError> {
+        let state = self.state;
+        self.rest();
+        let waiting: Vec<Message> = std::iter::from_fn(|| self.inbox.next()).collect();
+        for message in waiting {
+            if !matches!(message, Message::Reboot | Message::PowerOff { .. }) {
+                self.mailbox.post(message);
+            }
+        }
+        let start = self.machine.power_on()?;
+        self.htif = start.htif;
+        self.crew.iter().for_each(|crew| crew.begin(&start));
+        self.tell(Event::Restarted);
+        self.update_state(state);
+        Ok(())
+    }
+
+    /// Brings the harts to rest. One that waits for the console's output is let go.
+    fn rest(&mut self) {
+        self.console.release();
+        self.crew.iter().for_each(Crew::hold);
+    }
+
+    fn poll_htif(&mut self) {
+        let Some(htif) = self.htif else { return };
+        match htif::poll(htif, self.machine.memory(), &*self.console) {
+            Ok(None) => {}
+            Ok(Some(code)) => self.power_off(exit_code(code)),
+            Err(error) => {
+                tracing::warn!(%error, "the host-target interface points outside of memory; left alone");
+                self.htif = None;
+            }
+        }
+    }
+
+    fn monitor(&mut self, line: &str) -> Result<String, RuntimeError> {
+        Ok(match Request::parse(line) {
+            Request::Say(text) => text,
+            Request::Info => self.info(),
+            Request::Registers(hart) => self.registers(hart),
+            Request::Do(command) => match self.command(command)? {
+                Ok(()) => String::new(),
+                Err(illegal) => format!("{illegal}\n"),
+            },
+        })
+    }
+
+    fn info(&self) -> String {
+        const MIB: u64 = 1 << 20;
+        let (config, regions) = (self.machine.config(), self.machine.memory().regions());
+        let resident: u64 = regions.iter().map(|region| region.resident).sum();
+        format!(
+            "state   {:?}\nuptime  {:.1?}\nharts   {} ({})\nmemory  {} MiB, {} MiB of it touched\n",
+            self.state,
+            self.started.elapsed(),
+            config.cpus,
+            config.cpu.isa_string(),
+            config.memory / MIB,
+            resident.div_ceil(MIB),
+        )
+    }
+
+    /// A running machine is held for a moment.
+    fn registers(&mut self, hart: usize) -> String {
+        self.rest();
+        let text = self.crew.as_ref().and_then(|crew| crew.registers(hart));
+        self.update_state(self.state);
+        text.unwrap_or_else(|| format!("there is no hart {hart}\n"))
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
+    }
+}

@@ -1,0 +1,84 @@
+//! The monitor: a few commands typed at the console's prompt (Ctrl-A c).
+
+use super::state::Command;
+use crate::cli::nearest::hint;
+
+const COMMANDS: [(&str, &str); 8] = [
+    ("help", "this list"),
+    ("info", "state, harts and memory of the machine"),
+    ("regs", "registers of a hart: regs 0"),
+    ("pause", "let the harts rest"),
+    ("resume", "let them go on"),
+    ("reset", "start again from the loaded payload"),
+    ("shutdown", "end the machine in order"),
+    ("stop", "end the machine at once"),
+];
+
+/// What a line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// Text that is the whole answer.
+    Say(String),
+    /// The state of the machine.
+    Info,
+    /// The registers of a hart.
+    Registers(usize),
+    /// A command.
+    Do(Command),
+}
+
+impl Request {
+    /// Understands a line.
+    pub fn parse(line: &str) -> Self {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (None, _) => Self::Say(String::new()),
+            (Some("help"), _) => Self::Say(help()),
+            (Some("info"), None) => Self::Info,
+            (Some("regs"), None) => Self::Registers(0),
+            (Some("regs"), Some(hart)) => match hart.parse() {
+                Ok(hart) => Self::Registers(hart),
+                Err(_) => Self::Say(format!("expected the number of a hart, found {hart:?}\n")),
+            },
+            (Some("pause"), None) => Self::Do(Command::Pause),
+            (Some("resume"), None) => Self::Do(Command::Resume),
+            (Some("reset"), None) => Self::Do(Command::Reset),
+            (Some("shutdown"), None) => Self::Do(Command::Shutdown),
+            (Some("stop"), None) => Self::Do(Command::Stop),
+            (Some(word), _) => {
+                let near = hint(word, COMMANDS.map(|(name, _)| name));
+                Self::Say(format!("unknown command {line:?}{near}; help lists them\n"))
+            }
+        }
+    }
+}
+
+fn help() -> String {
+    COMMANDS.map(|(name, meaning)| format!("{name:<10}{meaning}\n")).concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_command_is_understood() {
+        for (name, _) in COMMANDS {
+            match Request::parse(name) {
+                Request::Say(text) => assert_eq!((name, text), ("help", help())),
+                Request::Info | Request::Registers(0) | Request::Do(_) => {}
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        assert_eq!(Request::parse("  regs  3 "), Request::Registers(3));
+        assert_eq!(Request::parse(""), Request::Say(String::new()));
+    }
+
+    #[test]
+    fn slips_are_answered_with_the_nearest_command() {
+        let Request::Say(text) = Request::parse("puase") else { panic!() };
+        assert!(text.contains("did you mean \"pause\"?"), "{text}");
+        let Request::Say(text) = Request::parse("regs x") else { panic!() };
+        assert!(text.contains("found \"x\""), "{text}");
+    }
+}
