@@ -166,11 +166,11 @@ mod tests {
     fn a_full_buffer_holds_the_writer_until_it_is_released() {
         let (output, receive) = slow();
         output.write(&[0; 1]);
-        output.write(&[0; LIMIT]);
-        // The thread may take one load out of the buffer; the next fills it for good.
-        while output.shared.buffer.lock().bytes.len() < LIMIT {
-            output.write(&[0; LIMIT]);
+        // From here on the thread is stuck with what it took.
+        while !output.shared.buffer.lock().busy {
+            std::thread::yield_now();
         }
+        output.write(&[0; LIMIT]);
         let held = std::thread::spawn({
             let output = output.clone();
             move || output.write(b"last")
