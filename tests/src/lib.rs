@@ -1,6 +1,8 @@
-//! What the acceptance tests and benches have in common: where things are, programs of the host, guest programs.
+//! What the acceptance tests and benches have in common: where things are, programs of the host, guest programs,
+//! and a machine without devices for tests of the CPU.
 //!
 //! Invariant: a test that lacks something of the host fails and names the Debian package; none is skipped for it.
 
+pub mod bare;
 pub mod guest;
 pub mod host;
