@@ -161,7 +161,7 @@ impl Root {
     /// apt writes into a scratch directory and only what it verified moves on,
     /// so a file in the cache is always whole.
     fn fetch(&self, packages: &[&Package], progress: &Progress) -> Result<()> {
-        let what = format!("downloading {} packages", packages.len());
+        let what = format!("downloading packages ({})", packages.len());
         let step = progress.percent(&what);
         let scratch = tempfile::tempdir_in(&self.packages)?;
         let wanted = packages.iter().map(|p| format!("{}:{}={}", p.name, p.architecture, p.version));

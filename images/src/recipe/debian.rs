@@ -28,8 +28,16 @@ use crate::vmm::Guest;
 pub struct Debian;
 
 /// Debian's minimal system, and the tools that make it one to work with.
-const SELECTION: &[&str] =
-    &["?essential", "?priority(required)", "?priority(important)", "python3-minimal", "gcc", "libc6-dev"];
+const SELECTION: &[&str] = &[
+    "?essential",
+    "?priority(required)",
+    "?priority(important)",
+    "dbus",
+    "libpam-systemd",
+    "python3-minimal",
+    "gcc",
+    "libc6-dev",
+];
 
 const SIZE: &str = "4G";
 const CONFIGURE: &str = "var/lib/vm-boot-configure";
