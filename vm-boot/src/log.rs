@@ -1,6 +1,6 @@
 //! Logs go to standard error, never to standard output, which belongs to the guest's console.
 
-use std::io::stderr;
+use std::io::{IsTerminal, stderr};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
@@ -20,7 +20,10 @@ pub fn init(logging: Logging) {
     };
     let filter =
         EnvFilter::builder().with_default_directive(level.into()).with_env_var(FILTER).from_env_lossy();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
     let installed = match logging.log {
         LogForm::Json => builder.json().try_init(),
         LogForm::Text => builder.with_target(logging.verbose > 1).try_init(),

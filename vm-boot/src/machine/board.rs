@@ -1,14 +1,22 @@
 //! The devices of the machine: which there are, where they sit, and how all of them are reset.
+//!
+//! Disks take the virtio transports from the first on, in the order given; the entropy source comes
+//! after them. The transports left over are there too, empty, as kernels probe all of them.
 
 use std::sync::Arc;
 
 use vm_cpu::hart::Cluster;
 use vm_devices::map::{self, Window};
 use vm_devices::rtc::{HostWallClock, Rtc};
+use vm_devices::virtio::{Block, Disk, EmptySlot, Entropy, Version, VirtioDevice, VirtioMmio};
 use vm_devices::{Clint, ConsoleBackend, DeviceTree, MmioBus, MmioDevice, Plic, Power, PowerEvents, Uart};
+
+use vm_mmu::{AddressSpace, GuestMemory};
 
 use super::MachineError;
 use super::wires::ClusterWires;
+use crate::cli::value::{Disk as DiskOption, Virtio};
+use crate::config::MachineConfig;
 
 /// Phandles of the nodes that others refer to; the harts' interrupt controllers come after them.
 pub(super) const PLIC_PHANDLE: u32 = 1;
@@ -45,11 +53,25 @@ pub(super) struct Node<'a> {
 pub(super) struct Board {
     parts: Vec<Part>,
     uart: Arc<Uart>,
+    plic: Arc<Plic>,
 }
 
 impl Board {
-    /// The devices that every machine has.
+    /// All devices that `config` asks for. Opens the disks.
     pub fn new(
+        config: &MachineConfig,
+        memory: &AddressSpace,
+        cluster: &Arc<Cluster>,
+        console: Arc<dyn ConsoleBackend>,
+        power: Arc<dyn PowerEvents>,
+    ) -> Result<Self, MachineError> {
+        let mut board = Self::fixed(config.cpus, cluster, console, power);
+        board.add_virtio(config, &memory.memory())?;
+        Ok(board)
+    }
+
+    /// The devices that every machine has.
+    fn fixed(
         harts: usize,
         cluster: &Arc<Cluster>,
         console: Arc<dyn ConsoleBackend>,
@@ -61,13 +83,12 @@ impl Board {
         let rtc = Arc::new(Rtc::new(Arc::new(HostWallClock), plic.line(map::RTC_IRQ)));
         let clint = Arc::new(Clint::new(harts, wires.clone(), wires));
         let test = Arc::new(Power::new(power));
-        let mut board = Self { parts: Vec::new(), uart: uart.clone() };
+        let mut board = Self { parts: Vec::new(), uart: uart.clone(), plic: plic.clone() };
         board.add(test, map::TEST, None, Some(TEST_PHANDLE), |_| ());
         board.add(rtc, map::RTC, Some(map::RTC_IRQ), None, Rtc::reset);
         board.add(clint, map::CLINT, None, None, Clint::reset);
         board.add(uart, map::UART, Some(map::UART_IRQ), None, Uart::reset);
-        // Last, so that its wires are settled when it is reset.
-        board.add(plic, map::PLIC, None, Some(PLIC_PHANDLE), |plic| plic.reset());
+        board.add(plic, map::PLIC, None, Some(PLIC_PHANDLE), |_| ());
         board
     }
 
@@ -83,6 +104,37 @@ impl Board {
         self.parts.push(Part { device, window, irq, phandle, reset: Box::new(move || reset(&again)) });
     }
 
+    fn add_virtio(&mut self, config: &MachineConfig, memory: &Arc<GuestMemory>) -> Result<(), MachineError> {
+        let mut slots = (0..map::VIRTIO_SLOTS).filter_map(|n| Some((map::virtio(n)?, map::virtio_irq(n)?)));
+        for option in &config.disks {
+            let device = open_disk(option)?;
+            let version = version(option.transport.unwrap_or(config.virtio));
+            let (window, irq) = slots.next().ok_or(MachineError::NoSlot)?;
+            self.add_transport(version, device, memory, window, irq);
+        }
+        if config.rng {
+            let (window, irq) = slots.next().ok_or(MachineError::NoSlot)?;
+            self.add_transport(version(config.virtio), Entropy::new(), memory, window, irq);
+        }
+        for (window, irq) in slots {
+            let slot = Arc::new(EmptySlot { version: version(config.virtio) });
+            self.add(slot, window, Some(irq), None, |_| ());
+        }
+        Ok(())
+    }
+
+    fn add_transport<D: VirtioDevice<GuestMemory>>(
+        &mut self,
+        version: Version,
+        device: D,
+        memory: &Arc<GuestMemory>,
+        window: Window,
+        irq: u32,
+    ) {
+        let transport = VirtioMmio::new(version, device, memory.clone(), self.plic.line(irq));
+        self.add(transport, window, Some(irq), None, VirtioMmio::reset);
+    }
+
     /// The bus with all devices on it.
     pub fn bus(&self) -> Result<MmioBus, MachineError> {
         let mut bus = MmioBus::new();
@@ -92,11 +144,12 @@ impl Board {
         Ok(bus)
     }
 
-    /// Brings all devices to their reset state.
+    /// Brings all devices to their reset state; the PLIC last, when its wires have settled.
     pub fn reset(&self) {
         for part in &self.parts {
             (part.reset)();
         }
+        self.plic.reset();
     }
 
     /// The serial port, which has to hear of input.
@@ -116,5 +169,21 @@ impl Board {
             .collect();
         nodes.sort_by_key(|node| node.window.base);
         nodes
+    }
+}
+
+fn version(layout: Virtio) -> Version {
+    match layout {
+        Virtio::V1 => Version::Legacy,
+        Virtio::V2 => Version::Modern,
+    }
+}
+
+/// An image without a single sector is a mistake, not a disk.
+fn open_disk(option: &DiskOption) -> Result<Block, MachineError> {
+    let disk = Disk::open(&option.file, option.read_only)?;
+    match disk.sectors() {
+        0 => Err(MachineError::EmptyDisk(option.file.clone())),
+        _ => Ok(Block::new(disk, option.id.as_deref().unwrap_or_default())),
     }
 }

@@ -1,7 +1,10 @@
 //! Why a machine could not be put together or brought up.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 use vm_devices::AttachError;
+use vm_devices::virtio::DiskError;
 use vm_mmu::{AccessError, MapError};
 
 use crate::loader::LoadError;
@@ -18,6 +21,15 @@ pub enum MachineError {
     /// Two devices at one address.
     #[error("devices: {0}")]
     Devices(#[from] AttachError),
+    /// A disk image cannot be used.
+    #[error("--disk: {0}")]
+    Disk(#[from] DiskError),
+    /// A disk image has no sectors.
+    #[error("--disk: expected at least one sector, found an empty file at {}; is the path right?", .0.display())]
+    EmptyDisk(PathBuf),
+    /// More virtio devices than transports.
+    #[error("no virtio transport is left for another device")]
+    NoSlot,
     /// The device tree could not be written.
     #[error("device tree: {0}")]
     Tree(#[from] vm_fdt::Error),

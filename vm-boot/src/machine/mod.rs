@@ -61,7 +61,7 @@ impl Machine {
         memory.map(ram, Backend::Linear { huge: false }, Perm::RWX)?;
         let cluster = Cluster::new(config.cpus, Clock::host());
         memory.tracker().set_listener(cluster.clone());
-        let board = Board::new(config.cpus, &cluster, console, power);
+        let board = Board::new(&config, &memory, &cluster, console, power)?;
         let bus = Arc::new(DeviceBus(board.bus()?));
         let harts = HartStates::new(config.cpus);
         Ok(Self { config, memory: Arc::new(memory), cluster, bus, board, harts })
