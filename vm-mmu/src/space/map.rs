@@ -12,15 +12,6 @@ use super::region::{Region, Regions};
 use super::{AddressSpace, Backend, MapError, RegionInfo, RegionKind, error, view};
 use crate::{PAGE, Perm};
 
-/// What to ask of the host beyond the mapping itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pages {
-    AsTouched,
-    Small,
-    Huge,
-    AllNow,
-}
-
 impl AddressSpace {
     /// Puts a region at `range`. An unaligned, overlapping or outside range is an error.
     pub fn map(&self, range: Range<u64>, backend: Backend, perm: Perm) -> Result<(), MapError> {
@@ -33,21 +24,15 @@ impl AddressSpace {
         if let Backend::File { file, offset, .. } = &backend {
             check_file(file, *offset, range.end - range.start)?;
         }
-        let pages = match backend {
-            Backend::Linear { huge: true } => Pages::Huge,
-            Backend::Lazy => Pages::Small,
-            Backend::Eager => Pages::AllNow,
-            _ => Pages::AsTouched,
-        };
         let region =
-            Region::new(range.clone(), backend, perm).map_err(MapError::host("look at the file of"))?;
+            Region::new(range.clone(), &backend, perm).map_err(MapError::host("look at the file of"))?;
         if region.read_only && perm.write {
             return Err(MapError::FileReadOnly { at: range.start });
         }
         let mut next = regions.clone();
         next.insert(region.clone());
         let view = view::build(&self.reservation, &self.tracker, &next)?;
-        if let Err(failure) = self.place(&region, pages) {
+        if let Err(failure) = self.place(&region, &backend) {
             self.retire(&range);
             return Err(failure);
         }
@@ -134,21 +119,21 @@ impl AddressSpace {
         bytes
     }
 
-    fn place(&self, region: &Region, pages: Pages) -> Result<(), MapError> {
+    fn place(&self, region: &Region, backend: &Backend) -> Result<(), MapError> {
         let range = &region.range;
-        match &region.file {
-            Some((file, offset)) => {
-                let shared = region.kind == RegionKind::FileShared;
-                self.reservation.put_file(range, file, *offset, shared, region.read_only)
+        match backend {
+            Backend::File { file, offset, shared } => {
+                self.reservation.put_file(range, file, *offset, *shared, region.read_only)
             }
-            None => self.reservation.put_zeros(range),
+            _ => self.reservation.put_zeros(range),
         }
         .map_err(MapError::host("map"))?;
-        match pages {
-            Pages::AsTouched => {}
-            Pages::Small => self.hint(range, libc::MADV_NOHUGEPAGE),
-            Pages::Huge => self.hint(range, libc::MADV_HUGEPAGE),
-            Pages::AllNow => self.populate(range)?,
+        match backend {
+            Backend::Linear { huge: true } => self.hint(range, libc::MADV_HUGEPAGE),
+            // What is touched is counted in base pages.
+            Backend::Lazy => self.hint(range, libc::MADV_NOHUGEPAGE),
+            Backend::Eager => self.populate(range)?,
+            Backend::Linear { huge: false } | Backend::File { .. } => {}
         }
         Ok(())
     }

@@ -32,6 +32,18 @@ pub enum Backend {
     },
 }
 
+impl Backend {
+    fn kind(&self) -> RegionKind {
+        match self {
+            Backend::Linear { .. } => RegionKind::Linear,
+            Backend::Eager => RegionKind::Eager,
+            Backend::Lazy => RegionKind::Lazy,
+            Backend::File { shared: false, .. } => RegionKind::FilePrivate,
+            Backend::File { shared: true, .. } => RegionKind::FileShared,
+        }
+    }
+}
+
 /// A [`Backend`] by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegionKind {
@@ -70,28 +82,19 @@ pub(super) struct Region {
     pub range: Range<u64>,
     pub kind: RegionKind,
     pub perm: Perm,
-    /// Kept open to clear shared memory, and its offset at `range.start`.
-    pub file: Option<(Arc<File>, u64)>,
     /// The host mapping itself refuses stores.
     pub read_only: bool,
     faults: Arc<AtomicU64>,
 }
 
 impl Region {
-    pub fn new(range: Range<u64>, backend: Backend, perm: Perm) -> io::Result<Region> {
-        let (kind, file, read_only) = match backend {
-            Backend::Linear { .. } => (RegionKind::Linear, None, false),
-            Backend::Eager => (RegionKind::Eager, None, false),
-            Backend::Lazy => (RegionKind::Lazy, None, false),
-            Backend::File { file, offset, shared: false } => {
-                (RegionKind::FilePrivate, Some((Arc::new(file), offset)), false)
-            }
-            Backend::File { file, offset, shared: true } => {
-                let read_only = !open_for_writing(&file)?;
-                (RegionKind::FileShared, Some((Arc::new(file), offset)), read_only)
-            }
+    pub fn new(range: Range<u64>, backend: &Backend, perm: Perm) -> io::Result<Region> {
+        let kind = backend.kind();
+        let read_only = match backend {
+            Backend::File { file, shared: true, .. } => !open_for_writing(file)?,
+            _ => false,
         };
-        Ok(Region { range, kind, perm, file, read_only, faults: Arc::default() })
+        Ok(Region { range, kind, perm, read_only, faults: Arc::default() })
     }
 
     /// Whether first touches are counted.
@@ -109,10 +112,9 @@ impl Region {
 
     /// The part of the region inside `range`.
     fn part(&self, range: Range<u64>) -> Region {
-        let file = self.file.as_ref().map(|(file, at)| (file.clone(), at + (range.start - self.range.start)));
         // The first part keeps the count; the others begin anew.
         let faults = if range.start == self.range.start { self.faults.clone() } else { Arc::default() };
-        Region { range, file, faults, ..self.clone() }
+        Region { range, faults, ..self.clone() }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use virtio_bindings::bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use virtio_queue::desc::{RawDescriptor, split::Descriptor};
 use virtio_queue::{Queue, QueueT};
+use vm_memory::bitmap::Bitmap;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, VolatileMemory};
 use vm_mmu::{Backend, PAGE, Perm};
 
@@ -50,6 +51,13 @@ fn writes_are_dirty_exactly_where_they_are() {
     let mut buf = [0; 4];
     memory.read_slice(&mut buf, GuestAddress(BASE)).unwrap();
     assert_eq!(space.tracker().take_dirty().iter().collect::<Vec<_>>(), [BUFFER, BUFFER + PAGE]);
+
+    let slice = memory.get_slice(GuestAddress(BUFFER), 8 * PAGE as usize).unwrap();
+    let part = slice.offset(2 * PAGE as usize).unwrap().subslice(PAGE as usize, 8).unwrap();
+    assert!(!part.bitmap().dirty_at(0));
+    part.copy_from(&[1u8; 8]);
+    assert!(part.bitmap().dirty_at(0));
+    assert_eq!(space.tracker().take_dirty().iter().collect::<Vec<_>>(), [BUFFER + 3 * PAGE]);
 }
 
 #[test]

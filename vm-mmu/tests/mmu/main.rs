@@ -2,6 +2,7 @@
 
 mod dma;
 mod formats;
+mod meet;
 mod space;
 mod tlb;
 mod tlb_model;

@@ -5,13 +5,16 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use vm_memory::GuestMemoryBackend;
 use vm_mmu::{
     Access, AccessError, AddressSpace, Backend, FillError, MapError, PAGE, Perm, RegionKind, SoftTlb,
 };
+
+use super::meet::{Meeting, delay, wait};
 
 const BASE: u64 = 0x8000_0000;
 const MIB: u64 = 1 << 20;
@@ -287,22 +290,51 @@ fn a_shared_file_is_the_memory() {
     assert_eq!(bytes, [4, 4], "the file outlives the machine");
 }
 
+/// Two threads go through the same pages, neither more than one ahead of the other.
 #[test]
 fn threads_that_fault_on_one_page_get_one_frame() {
-    let space = mapped(64, Backend::Lazy);
-    let turn = |add: u64| {
-        for page in 0..64 {
-            assert!(space.fault(BASE + page * PAGE, Access::Store));
-            space
-                .atomic(BASE + page * PAGE, |word: &AtomicU64| {
-                    word.fetch_add(add, std::sync::atomic::Ordering::SeqCst)
-                })
-                .unwrap();
+    const PAGES: u64 = 256;
+    let space = mapped(PAGES, Backend::Lazy);
+    let (meeting, at) = (Meeting::default(), [AtomicU64::new(0), AtomicU64::new(0)]);
+    let touch_all = |me: usize, round: u64| {
+        for page in 0..PAGES {
+            at[me].store(page, Ordering::Relaxed);
+            wait(|| at[1 - me].load(Ordering::Relaxed) + 1 >= page);
+            delay(if me == 0 { round % 7 } else { round % 11 });
+            let word = BASE + page * PAGE;
+            assert!(space.fault(word, Access::Store));
+            space.atomic(word, |word: &AtomicU64| word.fetch_add(3, Ordering::SeqCst)).unwrap();
         }
+        at[me].store(PAGES, Ordering::Relaxed);
     };
-    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| turn(3)))));
-    assert_eq!(space.regions()[0].faults, 64);
-    assert!((0..64).all(|page| space.read_u64(BASE + page * PAGE).unwrap() == 24));
+    let end = Instant::now() + Duration::from_millis(500);
+    let mut wrong = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 1.. {
+                if meeting.meet(0, 2 * round) {
+                    break;
+                }
+                touch_all(0, round);
+                meeting.meet(0, 2 * round + 1);
+            }
+        });
+        for round in 1.. {
+            meeting.meet(1, 2 * round);
+            touch_all(1, round);
+            meeting.meet(1, 2 * round + 1);
+            wrong += u64::from(space.regions()[0].faults != PAGES * round);
+            wrong +=
+                (0..PAGES).filter(|page| space.read_u64(BASE + page * PAGE).unwrap() != 6).count() as u64;
+            space.clear(pages(0, PAGES)).unwrap();
+            at.iter().for_each(|at| at.store(0, Ordering::Relaxed));
+            if Instant::now() > end {
+                meeting.leave();
+                break;
+            }
+        }
+    });
+    assert_eq!(wrong, 0, "rounds in which a page got two frames, or a word lost a count");
 }
 
 #[test]
@@ -317,8 +349,7 @@ fn a_fault_is_answered_handled_or_not() {
 #[test]
 fn atomics_by_address_want_alignment_and_read_write_memory() {
     let space = mapped(2, LINEAR);
-    let add =
-        |gpa| space.atomic(gpa, |word: &AtomicU64| word.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+    let add = |gpa| space.atomic(gpa, |word: &AtomicU64| word.fetch_add(1, Ordering::SeqCst));
     assert_eq!((add(BASE + 8), add(BASE + 8)), (Ok(0), Ok(1)));
     assert_eq!(add(BASE + 4), Err(AccessError::Misaligned { gpa: BASE + 4, size: 8 }));
     assert_eq!(space.cas_pair(BASE + 16, 0, u128::MAX), Ok(0));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use vm_mmu::{Access, AddressSpace, Backend, Class, Leaf, PAGE, Perm, SoftTlb};
+use vm_mmu::{Access, AddressSpace, Backend, Class, Leaf, PAGE, Perm, Scheme, SoftTlb, WalkMode, walk};
 
 pub const RAM: u64 = 0x8000_0000;
 pub const PAGES: u64 = 64;
@@ -166,6 +166,8 @@ fn a_fence_by_address_kills_every_piece_of_a_large_page() {
         }
         tlb.flush_page(7 * PAGE, None);
         assert!([0, 3, 15].iter().all(|at| !hits(&tlb, at * PAGE)), "{size:#x}");
+        tlb.flush_page(7 * PAGE, None);
+        assert_eq!(tlb.stats().large_steps, 1, "the filter is empty again");
     }
 }
 
@@ -191,6 +193,38 @@ fn a_fence_for_a_large_page_by_asid_leaves_other_asids() {
     assert!(!hits(&tlb, 0x20_0000));
     tlb.switch(satp(1, 1), false);
     assert!(hits(&tlb, 0x5000));
+}
+
+#[test]
+fn fences_drop_the_upper_levels_too() {
+    let memory = memory();
+    let root = Scheme::root_of_satp(satp(1, RAM / PAGE));
+    let pointer = |table: u64| table >> 2 | 1;
+    let map = |table: u64| {
+        memory.write_u64(RAM, pointer(RAM + PAGE)).unwrap();
+        memory.write_u64(RAM + PAGE, pointer(table)).unwrap();
+        memory.write_u64(table + 5 * 8, table >> 2 | 0xcf).unwrap();
+    };
+    let mut tlb = SoftTlb::new(memory.clone());
+    tlb.switch(satp(1, RAM / PAGE), false);
+    let mut frame = |fence: &dyn Fn(&mut SoftTlb)| {
+        fence(&mut tlb);
+        walk(&*memory, Scheme::Sv39, root, 0x5000, Access::Load, WalkMode::default(), tlb.walk_cache())
+            .unwrap()
+            .gpa
+    };
+    let (first, second) = (RAM + 2 * PAGE, RAM + 3 * PAGE);
+    let fences: [&dyn Fn(&mut SoftTlb); 4] =
+        [&|tlb| tlb.flush_all(), &|tlb| tlb.flush_asid(1), &|tlb| tlb.flush_page(0x5000, None), &|tlb| {
+            tlb.reset()
+        }];
+    for fence in fences {
+        map(first);
+        assert_eq!(frame(fence), first);
+        map(second);
+        assert_eq!(frame(&|_| ()), first, "no fence, so the old table may be used");
+        assert_eq!(frame(fence), second);
+    }
 }
 
 #[test]

@@ -357,6 +357,21 @@ fn the_cache_spares_all_loads_but_the_last() {
 }
 
 #[test]
+fn the_cache_never_mistakes_one_prefix_for_another() {
+    for (scheme, levels) in SCHEMES {
+        let mut cache = WalkCache::new();
+        for upper in 1..levels {
+            // The same slot of the cache at this level, and nothing mapped there.
+            let (near, far) = (0x4000, 0x4000 + (64u64 << (12 + 9 * upper)));
+            let tables = Tables::with(levels, near, 0, page(0x9000_0000, R | AD));
+            let mut go = |va| walk(&tables, scheme, ROOT, va, Load, S, &mut cache);
+            assert!(go(near).is_ok());
+            assert_eq!(go(far), Err(WalkFault::Page), "{scheme:?}, tables of level {}", upper - 1);
+        }
+    }
+}
+
+#[test]
 fn the_cache_tells_address_spaces_apart_and_forgets() {
     let tables = Tables::with(3, 0x4000, 0, page(0x9000_0000, R | AD));
     let mut cache = WalkCache::new();
