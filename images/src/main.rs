@@ -5,7 +5,6 @@
 
 mod apt;
 mod command;
-mod cpio;
 mod deb822;
 mod dpkg;
 mod host;
@@ -22,6 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use images::cpio;
 
 use crate::place::Place;
 use crate::recipe::{Recipe, Wishes, With};

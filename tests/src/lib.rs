@@ -4,5 +4,6 @@
 //! Invariant: a test that lacks something of the host fails and names the Debian package; none is skipped for it.
 
 pub mod bare;
+pub mod bench;
 pub mod guest;
 pub mod host;

@@ -1,0 +1,3 @@
+//! What the recipes share with others: writing an initramfs.
+
+pub mod cpio;
