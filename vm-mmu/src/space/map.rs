@@ -106,16 +106,19 @@ impl AddressSpace {
             kind: region.kind,
             perm: region.perm,
             faults: region.faults(),
-            touched: self.touched(&region.range),
+            touched: self.touched(region),
             // A statistic only: a host that cannot tell says 0.
             resident: self.reservation.resident(&region.range).unwrap_or(0),
         };
         self.regions.read().iter().map(info).collect()
     }
 
-    fn touched(&self, range: &Range<u64>) -> u64 {
+    fn touched(&self, region: &Region) -> u64 {
+        if !region.counts() {
+            return region.range.end - region.range.start;
+        }
         let mut bytes = 0;
-        self.each_page(range, |page| bytes += if self.pages.lazy(page) { 0 } else { PAGE });
+        self.each_page(&region.range, |page| bytes += if self.pages.lazy(page) { 0 } else { PAGE });
         bytes
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The view's dirty bitmap is our [`Tracker`], so a device's write takes the same door as ours:
 //! `vm-memory` calls [`Bitmap::mark_dirty`] after each copy. Only regions that are both readable and
-//! writable are in it (`vm-memory` does not ask), and adjoining ones are one.
+//! writable are in it (`vm-memory` does not ask), and adjoining ones are one. A device's touch of a lazy
+//! page is not counted as a fault.
 
 #![allow(unsafe_code, reason = "vm-memory takes a raw pointer for memory that it does not own")]
 
