@@ -105,8 +105,7 @@ impl Machine {
         for hart in 0..self.config.cpus {
             self.cluster.port(hart).take_software();
         }
-        self.cluster.clock().set(0);
-        self.cluster.clock_changed();
+        self.set_clock(0);
         self.memory.clear(self.ram())?;
         let (loaded, tree) = self.load(Chosen { seed: random_seed(), ..Chosen::default() })?;
         let info = self.place_boot_data(&loaded, &tree)?;
@@ -116,6 +115,12 @@ impl Machine {
     /// The device tree that the guest would get.
     pub fn device_tree(&self) -> Result<Vec<u8>, MachineError> {
         Ok(self.load(Chosen::default())?.1)
+    }
+
+    /// Makes the clock go on from `ticks`.
+    pub fn set_clock(&self, ticks: u64) {
+        self.cluster.clock().set(ticks);
+        self.cluster.clock_changed();
     }
 
     fn ram(&self) -> Range<u64> {

@@ -13,6 +13,7 @@ mod crew;
 mod htif;
 mod mailbox;
 mod monitor;
+mod process;
 mod seat;
 mod state;
 mod vcpu;
@@ -84,6 +85,8 @@ pub struct Runtime {
     htif: Option<Htif>,
     exit: u8,
     started: Instant,
+    /// What the clock showed when the machine was paused.
+    paused_at: Option<u64>,
 }
 
 impl Runtime {
@@ -102,6 +105,7 @@ impl Runtime {
             htif: None,
             exit: 0,
             started: Instant::now(),
+            paused_at: None,
         })
     }
 
@@ -141,17 +145,25 @@ impl Runtime {
         Ok(())
     }
 
-    /// Makes a change of state happen, and tells it.
+    /// Makes a change of state happen, and tells it. The clock stands still while paused.
     fn update_state(&mut self, to: State) {
         match to {
             State::Running => {
+                if let Some(ticks) = self.paused_at.take() {
+                    self.machine.set_clock(ticks);
+                }
                 self.console.hold();
                 self.crew.iter().for_each(Crew::go);
             }
-            State::Paused | State::ShuttingDown => self.rest(),
+            State::Paused => {
+                self.rest();
+                self.paused_at = self.paused_at.or(Some(self.machine.cluster().clock().now()));
+            }
+            State::ShuttingDown => self.rest(),
             State::Stopped => {
                 self.rest();
                 self.crew = None;
+                self.paused_at = None;
             }
         }
         let from = std::mem::replace(&mut self.state, to);
@@ -173,6 +185,11 @@ impl Runtime {
             self.update_state(to);
         }
         Ok(Ok(()))
+    }
+
+    /// The machine itself.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// What the machine is doing.
@@ -261,6 +278,7 @@ impl Runtime {
             }
         }
         let start = self.machine.power_on()?;
+        self.paused_at = self.paused_at.map(|_| 0);
         self.htif = start.htif;
         self.crew.iter().for_each(|crew| crew.begin(&start));
         self.tell(Event::Restarted);
@@ -299,17 +317,20 @@ impl Runtime {
     }
 
     fn info(&self) -> String {
-        const MIB: u64 = 1 << 20;
+        const KIB: u64 = 1 << 10;
         let (config, regions) = (self.machine.config(), self.machine.memory().regions());
         let resident: u64 = regions.iter().map(|region| region.resident).sum();
+        let own = process::resident()
+            .map_or("unknown".to_owned(), |all| format!("{} KiB", all.saturating_sub(resident) / KIB));
         format!(
-            "state   {:?}\nuptime  {:.1?}\nharts   {} ({})\nmemory  {} MiB, {} MiB of it touched\n",
+            "state   {:?}\nuptime  {:.1?}\nharts   {} ({})\nmemory  {} KiB, {} KiB of it touched\n\
+             vmm     {own} of its own\n",
             self.state,
             self.started.elapsed(),
             config.cpus,
             config.cpu.isa_string(),
-            config.memory / MIB,
-            resident.div_ceil(MIB),
+            config.memory / KIB,
+            resident / KIB,
         )
     }
 

@@ -49,8 +49,8 @@ impl Seat {
                 self.changed.notify_all();
                 return Order::End;
             }
+            // A poke stays: another hart, reset before this one, may have meant it for the new life.
             if let Some((entry, sbi)) = wishes.begin.take() {
-                wishes.poked = false;
                 return Order::Begin(entry, sbi);
             }
             if wishes.go && (!idle || wishes.poked) {

@@ -1,0 +1,160 @@
+//! The terminal: raw while the machine runs, and as it was before on every way out.
+
+mod common;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use common::{kill, vm_boot, wait};
+use vm_boot::console::terminal::{Pty, open_pty};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The program on a terminal of its own.
+struct Session {
+    pty: Pty,
+    before: String,
+    child: Child,
+    output: Receiver<Vec<u8>>,
+    seen: String,
+}
+
+impl Session {
+    /// Starts the demo on a terminal with usual settings.
+    fn demo(args: &[&str]) -> Self {
+        let pty = open_pty().unwrap();
+        let path = pty.path.to_str().unwrap().to_owned();
+        let sane = Command::new("stty").args(["-F", &path, "sane"]).status().unwrap();
+        assert!(sane.success());
+        let before = settings(&path);
+        let end = || Stdio::from(OpenOptions::new().read(true).write(true).open(&path).unwrap());
+        let child =
+            vm_boot().arg("demo").args(args).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let output = follow(pty.master.try_clone().unwrap());
+        Self { pty, before, child, output, seen: String::new() }
+    }
+
+    /// Waits until `text` has been printed since the last such wait.
+    fn expect(&mut self, text: &str) {
+        let start = Instant::now();
+        while !self.seen.contains(text) {
+            let left = LIMIT.saturating_sub(start.elapsed());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(error) => panic!("expected {text:?}, found {:?} ({error})", self.seen),
+            }
+        }
+        let end = self.seen.find(text).map_or(0, |at| at + text.len());
+        self.seen.drain(..end);
+    }
+
+    fn type_in(&mut self, text: &str) {
+        self.pty.master.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn settings(&self) -> String {
+        settings(self.pty.path.to_str().unwrap())
+    }
+
+    /// Waits for the end; the terminal must be as it was.
+    fn ends_with(mut self, code: i32) {
+        assert_eq!(wait(&mut self.child).code(), Some(code));
+        assert_eq!(self.settings(), self.before);
+    }
+}
+
+fn settings(path: &str) -> String {
+    let output = Command::new("stty").args(["-F", path, "-a"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Reads on a thread of its own; ends with the terminal.
+fn follow(mut master: File) -> Receiver<Vec<u8>> {
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = master.read(&mut bytes) {
+            if send.send(bytes[..count].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    receive
+}
+
+#[test]
+fn quitting_restores_the_terminal() {
+    let mut session = Session::demo(&[]);
+    session.expect("demo>");
+    assert!(session.settings().contains("-icanon"), "raw while it runs");
+    session.type_in("\x01x");
+    session.ends_with(0);
+}
+
+#[test]
+fn the_guests_own_end_restores_the_terminal() {
+    let mut session = Session::demo(&[]);
+    session.expect("demo>");
+    session.type_in("exit 3\r");
+    session.ends_with(3);
+}
+
+#[test]
+fn signals_end_in_order_and_restore_the_terminal() {
+    for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
+        let mut session = Session::demo(&[]);
+        session.expect("demo>");
+        kill(session.child.id(), signal);
+        session.ends_with(code);
+    }
+}
+
+#[test]
+fn a_stopped_program_leaves_the_terminal_and_takes_it_again() {
+    let mut session = Session::demo(&[]);
+    session.expect("demo>");
+    kill(session.child.id(), "TSTP");
+    let start = Instant::now();
+    while session.settings() != session.before {
+        assert!(start.elapsed() < LIMIT, "the terminal was not given back");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill(session.child.id(), "CONT");
+    session.type_in("help\r");
+    session.expect("shut the machine down");
+    assert!(session.settings().contains("-icanon"), "raw again");
+    session.type_in("\x01x");
+    session.ends_with(0);
+}
+
+#[test]
+fn the_monitor_has_its_commands_and_the_guest_its_keys() {
+    let mut session = Session::demo(&["--cpus", "2"]);
+    session.expect("demo>");
+    session.type_in("\x01h");
+    session.expect("Ctrl-A x");
+    session.type_in("\x01cinfo\r");
+    session.expect("state   Running");
+    session.expect("vmm");
+    session.type_in("pause\r");
+    session.expect("(vm) ");
+    session.type_in("info\r");
+    session.expect("state   Paused");
+    session.type_in("pause\r");
+    session.expect("cannot Pause a machine that is Paused");
+    session.type_in("regs 1\r");
+    session.expect("hart 1");
+    session.type_in("regs 2\r");
+    session.expect("there is no hart 2");
+    session.type_in("resume\r");
+    session.expect("(vm) ");
+    session.type_in("rest\r");
+    session.expect("did you mean \"reset\"?");
+    session.type_in("reset\r");
+    session.expect("demo>");
+    session.type_in("\x01cexit 4\r");
+    session.ends_with(4);
+}
