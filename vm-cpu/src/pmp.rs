@@ -37,6 +37,17 @@ pub struct Pmp {
     count: u8,
 }
 
+/// A stretch of memory in which one answer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// First byte.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+    /// The answer.
+    pub perm: Perm,
+}
+
 /// How a stretch of memory lies to an entry.
 enum Cover {
     None,
@@ -93,6 +104,22 @@ impl Pmp {
             }
         }
         Some(self.unmatched(prv))
+    }
+
+    /// The stretch around `gpa` in which every access is decided alike, and how.
+    pub fn extent(&self, gpa: u64, prv: Priv) -> Extent {
+        let (mut start, mut end) = (0, u64::MAX);
+        let mut perm = None;
+        for i in self.used() {
+            let (lo, hi) = self.range(i);
+            for edge in [lo, hi] {
+                if edge <= gpa { start = start.max(edge) } else { end = end.min(edge) }
+            }
+            if perm.is_none() && (lo..hi).contains(&gpa) {
+                perm = Some(self.rights(i, prv));
+            }
+        }
+        Extent { start, end, perm: perm.unwrap_or(self.unmatched(prv)) }
     }
 
     /// `pmpaddr<i>`; numbers without an entry read as zero.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vm_mmu::{AddressSpace, SoftTlb};
 
+use super::protection::Protection;
 use super::strict::Guarding;
 use super::view::View;
 use super::{Bus, Cluster, Entry, Port};
@@ -51,6 +52,7 @@ pub struct Core {
     /// The thread's FPU from the first FP instruction of a `run` to its end.
     pub(crate) fpu: Option<HostFp>,
     pub(crate) csr: CsrFile,
+    pub(super) protection: Protection,
     /// Interrupts have to be looked at before the next block.
     pub(crate) recheck: bool,
     pub(super) reservation: Option<Reservation>,
@@ -102,6 +104,7 @@ impl Core {
             trap: Trap { cause: Cause::IllegalInstruction, tval: 0 },
             fpu: None,
             csr: CsrFile::new(cpu, id as u64),
+            protection: Protection::default(),
             recheck: true,
             reservation: None,
             guarding: Guarding::default(),

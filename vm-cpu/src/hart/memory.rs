@@ -12,6 +12,7 @@
 use vm_mmu::{Access, AddressSpace, Class, Leaf, PAGE, Perm, PteMemory, WalkFault};
 
 use super::port::MAIL;
+use super::protection::Protection;
 use super::word::Word;
 use super::{Core, Stop};
 use crate::csr::Priv;
@@ -53,17 +54,22 @@ fn page_fault(access: Access) -> Cause {
 struct Tables<'a> {
     memory: &'a AddressSpace,
     pmp: &'a Pmp,
+    protection: &'a Protection,
+}
+
+impl Tables<'_> {
+    fn permit(&self, gpa: u64, access: Access) -> bool {
+        self.protection.permits(self.pmp, gpa, 8, access, Priv::Supervisor)
+    }
 }
 
 impl PteMemory for Tables<'_> {
     fn load(&self, gpa: u64) -> Option<u64> {
-        let permitted = self.pmp.check(gpa, 8, Access::Load, Priv::Supervisor);
-        permitted.then(|| PteMemory::load(self.memory, gpa)).flatten()
+        self.permit(gpa, Access::Load).then(|| PteMemory::load(self.memory, gpa)).flatten()
     }
 
     fn cas(&self, gpa: u64, old: u64, new: u64) -> Option<bool> {
-        let permitted = self.pmp.check(gpa, 8, Access::Store, Priv::Supervisor);
-        permitted.then(|| PteMemory::cas(self.memory, gpa, old, new)).flatten()
+        self.permit(gpa, Access::Store).then(|| PteMemory::cas(self.memory, gpa, old, new)).flatten()
     }
 }
 
@@ -72,7 +78,7 @@ impl Core {
     /// An error leaves the trap in the hart.
     pub(crate) fn translate(&mut self, va: u64, len: u64, access: Access) -> Result<Place, Stop> {
         let view = if access == Access::Fetch { self.fetch } else { self.data };
-        let tables = Tables { memory: &self.memory, pmp: &self.csr.pmp };
+        let tables = Tables { memory: &self.memory, pmp: &self.csr.pmp, protection: &self.protection };
         let cache = self.tlb.walk_cache();
         let mut leaf = match vm_mmu::walk(&tables, view.scheme, view.root, va, access, view.walk, cache) {
             Ok(leaf) => leaf,
@@ -80,10 +86,10 @@ impl Core {
             Err(WalkFault::Access) => return Err(self.stop_with(access_fault(access), va)),
         };
         let gpa = leaf.gpa | va & (PAGE - 1);
-        if !self.csr.pmp.check(gpa, len, access, view.privilege) {
+        if !self.protection.permits(&self.csr.pmp, gpa, len, access, view.privilege) {
             return Err(self.stop_with(access_fault(access), va));
         }
-        let Some(rights) = self.csr.pmp.uniform(leaf.gpa, view.privilege) else {
+        let Some(rights) = self.protection.uniform(&self.csr.pmp, leaf.gpa, view.privilege) else {
             let ram = self.memory.host_ptr(leaf.gpa, PAGE).is_some_and(|ram| ram.perm.allows(access));
             return Ok(Place { gpa, ram, uniform: false });
         };

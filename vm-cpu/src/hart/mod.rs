@@ -14,6 +14,7 @@ mod core;
 mod memory;
 mod port;
 mod privileged;
+mod protection;
 mod strict;
 mod view;
 mod word;

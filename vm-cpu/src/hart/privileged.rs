@@ -78,6 +78,7 @@ impl Core {
     /// Forgets every translation of addresses, in every space.
     pub(super) fn drop_translations(&mut self) {
         self.tlb.reset();
+        self.protection.forget();
         self.jumps.all_spaces_gone();
         self.review();
     }

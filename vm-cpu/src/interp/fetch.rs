@@ -206,6 +206,9 @@ impl Core {
     /// Guest-physical address that `pc` is fetched from, and whether protection changes within its
     /// page. An error leaves the trap in the hart.
     fn translate_fetch(&mut self, pc: u64) -> Result<(u64, bool), Stop> {
+        if let Some(gpa) = self.tlb.translate(self.fetch.class, pc, Access::Fetch) {
+            return Ok((gpa, false));
+        }
         let place = self.translate(pc, 2, Access::Fetch)?;
         match place.ram {
             true => Ok((place.gpa, !place.uniform)),

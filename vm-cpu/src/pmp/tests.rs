@@ -259,6 +259,19 @@ proptest! {
     }
 
     #[test]
+    fn an_extent_has_the_one_answer_of_all_its_bytes(pmp in crowded(), gpa in 0..0x4100u64) {
+        for prv in MODES {
+            let extent = pmp.extent(gpa, prv);
+            prop_assert!((extent.start..extent.end).contains(&gpa));
+            for byte in (extent.start..extent.end.min(0x4200)).step_by(3) {
+                for access in ACCESSES {
+                    prop_assert_eq!(pmp.check(byte, 1, access, prv), extent.perm.allows(access));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn nothing_is_refused_while_inactive(pmp in crowded(), gpa in 0..0x4100u64) {
         if !pmp.active() {
             for (prv, access) in MODES.into_iter().zip(ACCESSES) {
