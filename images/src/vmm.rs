@@ -51,27 +51,42 @@ impl Drop for Running {
 }
 
 impl Vmm {
+    /// `setpriv` has the kernel end the guest with this process, however that ends.
     fn command(&self, guest: &Guest) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]);
         // In an option of several fields a comma is doubled to stand for itself.
         let disk = guest.disk.display().to_string().replace(',', ",,");
         match self {
             Self::VmBoot(program) => {
-                let mut command = Command::new(program);
-                command.arg("run").args(["--memory", "1G", "--cpus", "2"]);
+                command.arg(program).arg("run").args(["--memory", "1G", "--cpus", "2"]);
                 command.arg("--kernel").arg(guest.kernel).arg("--initrd").arg(guest.initramfs);
                 command.args(["--append", guest.command_line]);
                 command.args(["--disk", &format!("file={disk}")]);
-                command
             }
             Self::Qemu(program) => {
-                let mut command = Command::new(program);
-                command.args(["-M", "virt", "-m", "1G", "-smp", "2", "-nographic", "-no-reboot"]);
+                command.arg(program).args([
+                    "-M",
+                    "virt",
+                    "-m",
+                    "1G",
+                    "-smp",
+                    "2",
+                    "-nographic",
+                    "-no-reboot",
+                ]);
                 command.arg("-kernel").arg(guest.kernel).arg("-initrd").arg(guest.initramfs);
                 command.args(["-append", guest.command_line]);
                 command.arg("-drive").arg(format!("file={disk},format=raw,if=none,id=disk,cache=unsafe"));
                 command.args(["-device", "virtio-blk-device,drive=disk"]);
-                command
             }
+        }
+        command
+    }
+
+    fn program(&self) -> &Path {
+        match self {
+            Self::VmBoot(program) | Self::Qemu(program) => program,
         }
     }
 
@@ -80,7 +95,7 @@ impl Vmm {
     pub fn run(&self, guest: &Guest, log: &Path, mut line: impl FnMut(&str)) -> Result<()> {
         let mut command = self.command(guest);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
-        let program = command.get_program().display();
+        let program = self.program().display();
         let mut running = Running(child.with_context(|| format!("starting {program}"))?);
         let mut log = File::create(log).with_context(|| format!("creating {}", log.display()))?;
         let mut last = VecDeque::new();
