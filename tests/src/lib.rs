@@ -5,5 +5,6 @@
 
 pub mod bare;
 pub mod bench;
+pub mod facts;
 pub mod guest;
 pub mod host;

@@ -141,6 +141,7 @@ impl Core {
         self.x[11] = entry.a1;
         self.x[12] = entry.a2;
         self.reservation = None;
+        self.retired = 0;
         self.recheck = true;
         self.sbi_timer = u64::MAX;
         self.jumps.clear();
@@ -161,6 +162,11 @@ impl Core {
     /// FP register `r`, raw.
     pub fn f(&self, r: usize) -> u64 {
         self.f[r & 31]
+    }
+
+    /// Writes FP register `r`, raw; `mstatus.FS` stays as it is.
+    pub fn set_f(&mut self, r: usize, value: u64) {
+        self.f[r & 31] = value;
     }
 
     /// Address of the next instruction. Exact while the hart is outside `run`.

@@ -178,9 +178,11 @@ fn whole_insn_at(core: &Core, page: u64, at: u64) -> bool {
 fn ends_block(op: Op) -> bool {
     use Op::*;
     let jumps = matches!(op, jal | jalr | beq | bne | blt | bge | bltu | bgeu);
+    let word_jumps = matches!(op, jal_ialign32 | jalr_ialign32 | beq_ialign32 | bne_ialign32);
+    let word_branches = matches!(op, blt_ialign32 | bge_ialign32 | bltu_ialign32 | bgeu_ialign32);
     let counts = matches!(op, csrrw | csrrs | csrrc | csrrwi | csrrsi | csrrci);
     let switches = matches!(op, ecall | ebreak | mret | sret | wfi | fence_i | sfence_vma | sinval_vma);
-    jumps || counts || switches || matches!(op, wrs_nto | wrs_sto)
+    jumps || word_jumps || word_branches || counts || switches || matches!(op, wrs_nto | wrs_sto)
 }
 
 /// Drops the blocks of `page` whose bytes are no longer what they were decoded from.
