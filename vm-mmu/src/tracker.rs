@@ -74,6 +74,7 @@ impl Tracker {
     }
 
     /// Granules of the page that hold code.
+    #[inline]
     pub fn code(&self, page_gpa: u64) -> u64 {
         self.index(page_gpa).map_or(0, |page| self.code[page].load(Ordering::SeqCst))
     }
@@ -129,11 +130,13 @@ impl Tracker {
     }
 
     /// Whether dirty pages are noted.
+    #[inline]
     pub fn logging(&self) -> bool {
         self.logging.load(Ordering::Relaxed)
     }
 
     /// Notes the page of `gpa` as dirty, if dirty pages are noted.
+    #[inline]
     pub fn mark_dirty(&self, gpa: u64) {
         if self.logging()
             && let Some(page) = self.index(gpa)
@@ -167,11 +170,13 @@ impl Tracker {
         }
     }
 
+    #[inline]
     fn index(&self, gpa: u64) -> Option<usize> {
         self.range.contains(&gpa).then(|| ((gpa - self.range.start) / PAGE) as usize)
     }
 
     /// First and last page of a range, as far as it lies in memory.
+    #[inline]
     fn span(&self, gpa: u64, len: u64) -> Option<(usize, usize)> {
         let end = gpa.saturating_add(len).min(self.range.end);
         let start = gpa.max(self.range.start);

@@ -39,7 +39,22 @@ impl Engine {
         {
             return Ok(id);
         }
-        self.find_slow(core)
+        match self.find_again(core) {
+            Some(id) => Ok(id),
+            None => self.find_slow(core),
+        }
+    }
+
+    /// After a fence most pages lead where they led before: one look at the soft-TLB tells.
+    fn find_again(&mut self, core: &mut Core) -> Option<BlockId> {
+        let id = core.jumps.guess(core.pc)?;
+        let gpa = core.tlb.translate(core.fetch.class, core.pc, Access::Fetch)?;
+        let block = self.blocks.get(id);
+        if block.gpa != gpa || block.unlinked || block.bytes == 0 {
+            return None;
+        }
+        core.jumps.renew(core.pc);
+        Some(id)
     }
 
     #[inline(never)]

@@ -69,6 +69,22 @@ impl Jumps {
         (slot.pc == pc | self.user && slot.space == self.space).then_some(slot.block)
     }
 
+    /// The block that `pc` led to in this mode when its address space was still another, or had another
+    /// id: to be kept with [`Jumps::renew`] if it is still right.
+    #[inline]
+    pub fn guess(&self, pc: u64) -> Option<BlockId> {
+        let slot = &self.slots[place(pc) % (RUN * RUNS)];
+        (slot.pc == pc | self.user && slot.space != 0).then_some(slot.block)
+    }
+
+    /// What [`Jumps::guess`] gave is right in the current space.
+    #[inline]
+    pub fn renew(&mut self, pc: u64) {
+        self.slots[place(pc) % (RUN * RUNS)].space = self.space;
+        let (word, bit) = bit(pc);
+        self.pages[word] |= bit;
+    }
+
     pub fn insert(&mut self, pc: u64, block: BlockId) {
         self.slots[place(pc)] = Slot { pc: pc | self.user, space: self.space, block };
         let (word, bit) = bit(pc);

@@ -38,6 +38,7 @@ impl WalkCache {
     }
 
     /// Walks from now on are of address space `space`, which is not 0.
+    #[inline]
     pub fn enter(&mut self, space: u32) {
         self.space = space;
     }
@@ -58,6 +59,7 @@ impl WalkCache {
     }
 
     /// The lowest known table below `root` for `va`, with its level.
+    #[inline]
     pub(super) fn find(&self, va: u64, root: usize) -> Option<(usize, u64)> {
         (0..root.min(LEVELS)).find_map(|level| {
             let prefix = prefix(va, level);
@@ -67,17 +69,20 @@ impl WalkCache {
     }
 
     /// Notes the table of `level` that leads to `va`.
+    #[inline]
     pub(super) fn keep(&mut self, va: u64, level: usize, table: u64) {
         let space = self.space;
         *self.slot(va, level) = Slot { prefix: prefix(va, level), table, space };
     }
 
+    #[inline]
     fn slot(&mut self, va: u64, level: usize) -> &mut Slot {
         &mut self.slots[level][prefix(va, level) as usize % ENTRIES]
     }
 }
 
 /// The bits of `va` that choose the table of `level`.
+#[inline]
 fn prefix(va: u64, level: usize) -> u64 {
     va >> (12 + 9 * (level + 1))
 }

@@ -40,6 +40,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// The scheme of a `satp` value; `None` if its mode is reserved.
+    #[inline]
     pub fn of_satp(satp: u64) -> Option<Scheme> {
         match satp >> 60 {
             0 => Some(Scheme::Bare),
@@ -51,6 +52,7 @@ impl Scheme {
     }
 
     /// Guest-physical address of the root table of a `satp` value.
+    #[inline]
     pub fn root_of_satp(satp: u64) -> u64 {
         (satp & ((1 << 44) - 1)) * PAGE
     }
@@ -128,10 +130,12 @@ pub trait PteMemory {
 }
 
 impl PteMemory for crate::AddressSpace {
+    #[inline]
     fn load(&self, gpa: u64) -> Option<u64> {
         self.read_u64(gpa).ok()
     }
 
+    #[inline]
     fn cas(&self, gpa: u64, old: u64, new: u64) -> Option<bool> {
         use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
         self.atomic(gpa, |pte: &AtomicU64| pte.compare_exchange(old, new, SeqCst, SeqCst).is_ok()).ok()
@@ -171,6 +175,7 @@ pub trait PageTable {
 }
 
 /// Translates `va` for `access` by the tables at `root_gpa`. `cache` must stand for this root.
+#[inline]
 pub fn walk<M: PteMemory>(
     mem: &M,
     scheme: Scheme,
@@ -189,6 +194,7 @@ pub fn walk<M: PteMemory>(
 }
 
 /// [`walk`] in one format (privileged manual, "Virtual Address Translation Process").
+#[inline]
 pub fn walk_table<F: PageTable, M: PteMemory>(
     mem: &M,
     root_gpa: u64,
@@ -223,6 +229,7 @@ pub fn walk_table<F: PageTable, M: PteMemory>(
 
 /// Checks `access` against a leaf and sets its A and D. `None` if the entry changed meanwhile: it must
 /// be read again.
+#[inline]
 fn settle<F: PageTable, M: PteMemory>(
     mem: &M,
     at: u64,
@@ -247,6 +254,7 @@ fn settle<F: PageTable, M: PteMemory>(
 }
 
 /// Index of `va` in a table of `level`.
+#[inline]
 fn index(va: u64, level: usize) -> u64 {
     va >> (12 + 9 * level) & 511
 }

@@ -47,11 +47,13 @@ const NAPOT_MASK: u64 = 0b1111;
 impl<const LEVELS: usize> PageTable for Sv<LEVELS> {
     const LEVELS: usize = LEVELS;
 
+    #[inline]
     fn canonical(va: u64) -> bool {
         let unused = 64 - (12 + 9 * LEVELS as u32);
         ((va << unused) as i64 >> unused) as u64 == va
     }
 
+    #[inline]
     fn entry(pte: u64, level: usize, va: u64, mode: WalkMode) -> Entry {
         if pte & V == 0 || pte & (R | W) == W || pte & RESERVED != 0 {
             return Entry::Invalid;
@@ -65,29 +67,35 @@ impl<const LEVELS: usize> PageTable for Sv<LEVELS> {
         }
     }
 
+    #[inline]
     fn touched(pte: u64, access: Access) -> u64 {
         pte | A | if access == Access::Store { D } else { 0 }
     }
 
+    #[inline]
     fn dirty(pte: u64) -> bool {
         pte & D != 0
     }
 
+    #[inline]
     fn updates(mode: WalkMode) -> bool {
         mode.adue
     }
 }
 
 /// A non-leaf entry: bits that mean something only in leaves must be clear.
+#[inline]
 fn table(pte: u64) -> Entry {
     if pte & (D | A | U | PBMT | N) != 0 { Entry::Invalid } else { Entry::Table(ppn(pte) * PAGE) }
 }
 
+#[inline]
 fn ppn(pte: u64) -> u64 {
     pte >> 10 & ((1 << 44) - 1)
 }
 
 /// Base page and size of a leaf, unless something in it is reserved or misaligned.
+#[inline]
 fn page(pte: u64, level: usize, va: u64, mode: WalkMode) -> Option<(u64, u64)> {
     let pbmt = pte & PBMT;
     if pbmt == PBMT || (pbmt != 0 && !mode.pbmte) {
@@ -107,6 +115,7 @@ fn page(pte: u64, level: usize, va: u64, mode: WalkMode) -> Option<(u64, u64)> {
 }
 
 /// What the mode may do with a leaf.
+#[inline]
 fn permitted(pte: u64, gpa: u64, size: u64, mode: WalkMode) -> Leaf {
     let user = pte & U != 0;
     let data = if mode.user { user } else { !user || mode.sum };

@@ -98,11 +98,13 @@ macro_rules! words {
     ($($read:ident $write:ident $t:ty),*) => {
         impl AddressSpace {$(
             /// Loads a little-endian word, at any alignment.
+            #[inline]
             pub fn $read(&self, gpa: u64) -> Result<$t, AccessError> {
                 self.load(gpa)
             }
 
             /// Stores a little-endian word, at any alignment.
+            #[inline]
             pub fn $write(&self, gpa: u64, value: $t) -> Result<(), AccessError> {
                 self.store(gpa, value)
             }

@@ -70,16 +70,19 @@ impl AddressSpace {
     }
 
     /// The range given to [`AddressSpace::new`].
+    #[inline]
     pub fn range(&self) -> Range<u64> {
         self.reservation.range()
     }
 
     /// Host address minus guest-physical address: one constant for the life of the address space.
+    #[inline]
     pub fn host_offset(&self) -> u64 {
         self.reservation.offset()
     }
 
     /// Dirty and code pages.
+    #[inline]
     pub fn tracker(&self) -> &Arc<Tracker> {
         &self.tracker
     }
@@ -93,6 +96,7 @@ impl AddressSpace {
 
     /// Where `len` bytes of RAM at `gpa` lie on the host and what is permitted there. `None` if any of
     /// it is not RAM. Counts as the first touch of lazy pages.
+    #[inline]
     pub fn host_ptr(&self, gpa: u64, len: u64) -> Option<RamRef> {
         self.require(gpa, len, 0).ok()?;
         let (first, last) = self.page_span(gpa, len)?;

@@ -35,6 +35,7 @@ impl Pages {
         self.0[page].load(Ordering::Acquire) & LAZY != 0
     }
 
+    #[inline]
     pub fn perm(&self, page: usize) -> Perm {
         Perm::from_bits(self.0[page].load(Ordering::Acquire))
     }

@@ -108,6 +108,7 @@ impl SoftTlb {
 
     /// Translation of U and S is by this `satp`, with `mstatus.MXR` as given, from now on. Flushes
     /// nothing. Returns the id of the address space.
+    #[inline]
     pub fn switch(&mut self, satp: u64, mxr: bool) -> u32 {
         self.key = Key { satp, mxr };
         self.reenter()
@@ -121,6 +122,7 @@ impl SoftTlb {
 
     /// How often ids have been given out anew from 1. Whoever keeps ids outside of this TLB must
     /// forget them when it changes.
+    #[inline]
     pub fn epoch(&self) -> u64 {
         self.spaces.epoch()
     }
@@ -131,6 +133,7 @@ impl SoftTlb {
     }
 
     /// The cache of upper page-table levels, set to the current address space.
+    #[inline]
     pub fn walk_cache(&mut self) -> &mut WalkCache {
         self.walks.enter(self.lanes[Class::S as usize].id);
         &mut self.walks
@@ -146,6 +149,7 @@ impl SoftTlb {
     ///
     /// Writes are made to hit only if the page holds no code, and while dirty pages are noted only
     /// if `access` is a store, which also notes it.
+    #[inline]
     pub fn fill(&mut self, class: Class, va: u64, leaf: &Leaf, access: Access) -> Option<RamRef> {
         let ram = self.memory.host_ptr(leaf.gpa, PAGE)?;
         self.stats.fills += 1;
@@ -206,6 +210,7 @@ impl SoftTlb {
     }
 
     /// Gives the current address space its id (a new one if the old one died).
+    #[inline]
     fn reenter(&mut self) -> u32 {
         let id = match self.spaces.id(self.key) {
             Some(id) => id,

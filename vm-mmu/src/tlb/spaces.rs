@@ -19,6 +19,7 @@ impl Key {
         (self.satp >> 44) as u16
     }
 
+    #[inline]
     fn slot(self) -> usize {
         // The root page and the ASID both tell processes apart.
         let mixed = (self.satp ^ (self.satp >> 44) << 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -48,6 +49,7 @@ impl Spaces {
     }
 
     /// The id of an address space. `None` if numbers have run out.
+    #[inline]
     pub fn id(&mut self, key: Key) -> Option<u32> {
         let slot = self.slots[key.slot()];
         if slot.id != 0 && slot.key == key && slot.generation == self.generation {
