@@ -35,7 +35,7 @@ static void lead(u64 me) {
         for (u64 to = 0; to < N; to++) wait_for(to, 2 * round);
     }
     EXPECT(send(1, 63).error, SBI_INVALID_PARAM);
-    EXPECT(sbi(SBI_HSM, 0, me, 0, 0, 0, 0).error, SBI_ALREADY_AVAILABLE);
+    EXPECT(sbi(SBI_HSM, 0, me, 0x80200000, 0, 0, 0).error, SBI_ALREADY_AVAILABLE);
     EXPECT(sbi(SBI_HSM, 0, 63, 0x80200000, 0, 0, 0).error, SBI_INVALID_PARAM);
     EXPECT(sbi(SBI_HSM, 2, 63, 0, 0, 0, 0).error, SBI_INVALID_PARAM);
     for (u64 hart = 0; hart < N; hart++) EXPECT(sbi(SBI_HSM, 2, hart, 0, 0, 0, 0).value, 0);

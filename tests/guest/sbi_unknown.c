@@ -44,7 +44,7 @@ static void bad_arguments(void) {
 }
 
 void test(void) {
-    EXPECT(sbi(SBI_BASE, 0, 0, 0, 0, 0, 0).value >> 24 & 0x7f, 2);
+    EXPECT((sbi(SBI_BASE, 0, 0, 0, 0, 0, 0).value >> 24 & 0x7f) >= 2, 1);
     unknown_calls();
     unknown_functions();
     registers_are_kept();
