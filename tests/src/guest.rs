@@ -6,7 +6,7 @@
 //! ```text
 //! // entry: M                    mode it starts in: M (a bare ELF) or S (a kernel on SBI)
 //! // modes: all                  engines it must pass in: interp, jit, aot
-//! // machine: cpus=4 memory=32M  and `disk` for one that must stay as it was
+//! // machine: cpus=4 memory=32M  and `disk` for one that must stay as it was, `scratch` for one to write to
 //! // exit: 0                     the exit code that means success
 //! // prints: noise survived      text that must be on the console (may be left out)
 //! // qemu: yes                   or `no: REASON` where it is known to be wrong, or options for it
@@ -53,7 +53,7 @@ pub struct Program {
     entry: Entry,
     cpus: String,
     memory: String,
-    disk: bool,
+    disk: Option<Use>,
     exit: i32,
     prints: Vec<String>,
     qemu: Qemu,
@@ -105,7 +105,7 @@ impl Program {
             },
             cpus: setting("cpus"),
             memory: setting("memory"),
-            disk: machine.contains(&"disk"),
+            disk: Use::named_in(&machine),
             exit: value("exit").parse().expect("an exit code"),
             prints: values("prints").into_iter().map(String::from).collect(),
             qemu: match value("qemu") {
@@ -164,7 +164,7 @@ impl Program {
     /// Builds and runs it and holds the outcome against the header.
     pub fn check(&self) {
         let kernel = self.build();
-        let disk = self.disk.then(Disk::new);
+        let disk = self.disk.map(|_| Disk::new());
         let path = disk.as_ref().map(|d| d.file.path());
         let mut command = match (runner().as_str(), &self.qemu) {
             ("qemu", Qemu::Wrong(reason)) => {
@@ -176,7 +176,7 @@ impl Program {
             (other, _) => panic!("expected GUEST_RUNNER to be vm-boot or qemu, found {other}"),
         };
         self.judge(&run_limited(&mut command, LIMIT));
-        if let Some(disk) = disk {
+        if let (Some(Use::Keep), Some(disk)) = (self.disk, disk) {
             disk.expect_untouched();
         }
     }
@@ -191,7 +191,21 @@ impl Program {
     }
 }
 
-/// A disk image that no program may change.
+/// What a program may do with its disk.
+#[derive(Clone, Copy)]
+enum Use {
+    Keep,
+    Write,
+}
+
+impl Use {
+    fn named_in(machine: &[&str]) -> Option<Use> {
+        let keep = machine.contains(&"disk").then_some(Use::Keep);
+        keep.or(machine.contains(&"scratch").then_some(Use::Write))
+    }
+}
+
+/// A disk image, full of one byte.
 struct Disk {
     file: tempfile::NamedTempFile,
 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// A path in the repository.
@@ -89,6 +90,21 @@ fn collect(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<Stri
         let _ = from.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     })
+}
+
+/// What a child prints, as it comes, read by a thread of its own: so silence can be told from the end, which is
+/// the sender's.
+pub fn chunks(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (to, output) = channel();
+    std::thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(length @ 1..) = from.read(&mut chunk) {
+            if to.send(chunk[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    output
 }
 
 fn wait(child: &mut Child, limit: Duration) -> (Option<i32>, bool) {

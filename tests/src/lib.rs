@@ -8,3 +8,4 @@ pub mod bench;
 pub mod facts;
 pub mod guest;
 pub mod host;
+pub mod session;

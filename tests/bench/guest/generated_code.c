@@ -4,7 +4,7 @@
 
 #define FUNCTIONS 64
 #define STEPS 40
-#define ROUNDS 200
+#define ROUNDS 400
 #define CALLS 40
 
 #if defined(__riscv)

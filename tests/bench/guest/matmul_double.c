@@ -2,7 +2,7 @@
 #include "bench.h"
 
 #define N 160
-#define ROUNDS 12
+#define ROUNDS 6
 
 static double a[N][N], b[N][N], c[N][N];
 

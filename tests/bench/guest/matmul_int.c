@@ -2,7 +2,7 @@
 #include "bench.h"
 
 #define N 120
-#define ROUNDS 50
+#define ROUNDS 30
 
 static i32 a[N][N], b[N][N], c[N][N];
 

@@ -2,7 +2,7 @@
 #include "bench.h"
 
 #define PAGES 1024
-#define ROUNDS 40
+#define ROUNDS 24
 
 static u64 work(void) {
     u64 sum = 0;

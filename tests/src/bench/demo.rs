@@ -18,7 +18,8 @@ pub struct Micro {
     pub ns: f64,
 }
 
-fn parse(line: &str) -> Option<Micro> {
+/// Takes a line of output apart; `None` if it is another line, or says that the measurement failed.
+pub fn parse(line: &str) -> Option<Micro> {
     let words: Vec<&str> = line.strip_prefix("bench: ")?.split_whitespace().collect();
     let [name, value, unit] = words[..] else { return None };
     let ns_per_unit = match unit {

@@ -3,10 +3,14 @@
 
 #![allow(unsafe_code, reason = "wait4 and the clock of another process have no safe wrapper in std")]
 
+use crate::host::chunks;
 use anyhow::{Context, Result, bail};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+
+/// A process that prints nothing for so long hangs.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// What a process used until it ended.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +28,11 @@ pub struct Usage {
 /// A running child.
 pub struct Process {
     child: Child,
-    output: BufReader<ChildStdout>,
+    output: Receiver<Vec<u8>>,
+    unread: Vec<u8>,
     start: Instant,
+    /// Waited for: the process id may be another's by now.
+    ended: bool,
 }
 
 impl Process {
@@ -37,32 +44,46 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", command.get_program().to_string_lossy()))?;
-        let output = BufReader::new(child.stdout.take().context("standard output of the child")?);
-        Ok(Process { child, output, start })
+        let output = chunks(child.stdout.take().context("standard output of the child")?);
+        Ok(Process { child, output, unread: Vec::new(), start, ended: false })
+    }
+
+    /// Reads more of what it prints; false at the end.
+    fn more(&mut self) -> Result<bool> {
+        match self.output.recv_timeout(SILENCE) {
+            Ok(chunk) => self.unread.extend(chunk),
+            Err(RecvTimeoutError::Disconnected) => return Ok(false),
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("nothing printed for {SILENCE:?}, last was: {}", String::from_utf8_lossy(&self.unread))
+            }
+        }
+        Ok(true)
     }
 
     /// The next line it prints, without its end; `None` when it has closed its output.
     pub fn line(&mut self) -> Result<Option<String>> {
-        let mut bytes = Vec::new();
-        let read = self.output.read_until(b'\n', &mut bytes)?;
-        Ok((read > 0).then(|| String::from_utf8_lossy(&bytes).trim_end().to_string()))
+        loop {
+            if let Some(end) = self.unread.iter().position(|&b| b == b'\n') {
+                let line: Vec<u8> = self.unread.drain(..=end).collect();
+                return Ok(Some(String::from_utf8_lossy(&line).trim_end().to_string()));
+            }
+            if !self.more()? {
+                return Ok(None);
+            }
+        }
     }
 
     /// Reads until `marker` has been printed, be it the end of a line or not.
     pub fn wait_for(&mut self, marker: &str) -> Result<()> {
-        let mut seen = Vec::new();
-        loop {
-            let chunk = self.output.fill_buf()?;
-            if chunk.is_empty() {
-                bail!("ended without printing `{marker}`; it said:\n{}", String::from_utf8_lossy(&seen));
-            }
-            let length = chunk.len();
-            seen.extend_from_slice(chunk);
-            self.output.consume(length);
-            if seen.windows(marker.len()).any(|w| w == marker.as_bytes()) {
-                return Ok(());
+        while !self.unread.windows(marker.len()).any(|w| w == marker.as_bytes()) {
+            if !self.more()? {
+                bail!(
+                    "ended without printing `{marker}`; it said:\n{}",
+                    String::from_utf8_lossy(&self.unread)
+                );
             }
         }
+        Ok(())
     }
 
     /// CPU time of all its threads so far.
@@ -99,14 +120,15 @@ impl Process {
         self.wait()
     }
 
-    fn wait(self) -> Result<Usage> {
+    fn wait(mut self) -> Result<Usage> {
         let pid = libc::pid_t::try_from(self.child.id())?;
         let mut status = 0;
         // SAFETY: `rusage` is plain numbers, for which all zeros is a value.
         let mut used: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: `pid` is our child, which nobody else waits for: `Child` does so only when asked, and it is
-        // dropped after this. wait4 writes to two locals of the right types.
+        // SAFETY: `pid` is our child, which nobody else waits for: `Child` does so only when asked, and `ended`
+        // keeps `drop` from asking. wait4 writes to two locals of the right types.
         let waited = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut used) };
+        self.ended = true;
         if waited != pid {
             bail!("waiting for process {pid}: {}", std::io::Error::last_os_error());
         }
@@ -116,6 +138,17 @@ impl Process {
             rss: u64::try_from(used.ru_maxrss)? * 1024,
             code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
         })
+    }
+}
+
+/// An error on the way leaves nothing running.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Both fail only where it has ended by itself.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 
