@@ -13,7 +13,8 @@ RUN ?=
 # done in it. Remove it to start afresh.
 DISK ?= $(OUT)/debian-disk.img
 
-VM_BOOT = target/release/vm-boot
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+VM_BOOT = $(TARGET)/release/vm-boot
 IMAGES = $(CARGO) run --quiet --release -p images --
 OUT = images/out
 
@@ -47,8 +48,8 @@ test: ## all that CI runs: set-up, formatting, lints, tests, boots
 	@tools/set-up boot test
 	$(MAKE) --no-print-directory lint
 	$(CARGO) build --profile checked -p vm-boot -p images
-	target/checked/images linux-busybox
-	target/checked/images firmware
+	$(TARGET)/checked/images linux-busybox
+	$(TARGET)/checked/images firmware
 	$(MAKE) --no-print-directory unit
 
 lint: ## formatting and lints, as CI wants them

@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 
-use super::initramfs::{self, BUSYBOX_PACKAGE, EARLY, MODULES, Script};
+use super::initramfs::{self, BUSYBOX_PACKAGE, Script};
 use super::kernel::{self, Kernel};
 use super::{Recipe, Work};
 use crate::apt::{Package, Root};
@@ -30,8 +30,8 @@ impl Recipe for Busybox {
     }
 
     fn inputs(&self) -> Inputs {
-        let inputs = Inputs::default().add(EARLY).add_all(MODULES);
-        SCRIPTS.iter().fold(inputs, |inputs, script| inputs.add(script.path).add(script.text))
+        let inputs = Inputs::default().add_all(initramfs::SOURCES).add(include_str!("busybox.rs"));
+        SCRIPTS.iter().fold(inputs, |inputs, script| inputs.add(script.text))
     }
 
     fn packages(&self, root: &Root) -> Result<Vec<Package>> {

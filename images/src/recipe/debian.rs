@@ -15,7 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::initramfs::{self, BUSYBOX_PACKAGE, EARLY, MODULES, Script};
+use super::initramfs::{self, BUSYBOX_PACKAGE, Script};
 use super::kernel::{self, Kernel};
 use super::{Recipe, Work};
 use crate::apt::{Package, Root};
@@ -47,6 +47,10 @@ const SCRIPTS: &[Script] = &[Script { path: "init", text: include_str!("../../gu
 const CONFIGURE_SCRIPT: &str = include_str!("../../guest/debian-configure");
 const UNPACK_SCRIPT: &str = include_str!("../../host/unpack");
 
+/// What decides, beside the scripts, what the disk image holds.
+const SOURCES: &[&str] =
+    &[CONFIGURE_SCRIPT, UNPACK_SCRIPT, include_str!("debian.rs"), include_str!("../dpkg.rs")];
+
 /// Files that an installer would write.
 const FILES: &[(&str, &str)] = &[
     ("etc/hostname", "debian\n"),
@@ -69,10 +73,8 @@ impl Recipe for Debian {
     }
 
     fn inputs(&self) -> Inputs {
-        let inputs = Inputs::default().add(EARLY).add_all(MODULES).add_all(SELECTION).add(SIZE);
-        let inputs = inputs.add(CONFIGURE_SCRIPT).add(UNPACK_SCRIPT);
-        let inputs = SCRIPTS.iter().fold(inputs, |inputs, script| inputs.add(script.path).add(script.text));
-        FILES.iter().fold(inputs, |inputs, (path, text)| inputs.add(path).add(text))
+        let inputs = Inputs::default().add_all(initramfs::SOURCES).add_all(SOURCES);
+        SCRIPTS.iter().fold(inputs, |inputs, script| inputs.add(script.text))
     }
 
     fn packages(&self, root: &Root) -> Result<Vec<Package>> {

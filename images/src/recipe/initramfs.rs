@@ -17,11 +17,20 @@ use crate::module::{alias_table, dependency_table};
 pub const BUSYBOX_PACKAGE: &str = "busybox-static";
 
 /// Shell functions for every `/init`.
-pub const EARLY: &str = include_str!("../../guest/early");
+const EARLY: &str = include_str!("../../guest/early");
+
+/// Everything that decides what [`write()`] makes of its arguments.
+pub const SOURCES: &[&str] = &[
+    EARLY,
+    include_str!("initramfs.rs"),
+    include_str!("kernel.rs"),
+    include_str!("../cpio.rs"),
+    include_str!("../module.rs"),
+];
 
 /// Modules beyond what Debian builds into the kernel. `crc32c_generic` is what
 /// ext4 asks for by alias.
-pub const MODULES: &[&str] =
+const MODULES: &[&str] =
     &["virtio_mmio", "virtio_blk", "virtio_rng", "virtio_net", "virtio_balloon", "crc32c_generic", "ext4"];
 
 const DIRECTORIES: &[&str] = &[
