@@ -17,7 +17,7 @@ use crate::apt::Package;
 const MANIFEST: &str = "recipe.toml";
 const SUMS: &str = "SHA256SUMS";
 
-/// What a recipe is made of: scripts, lists of packages, sizes. Each part is
+/// What a recipe is made of: its scripts and its own sources. Each part is
 /// hashed with its length, so that moving text from one part to the next shows.
 #[derive(Default)]
 pub struct Inputs {

@@ -27,7 +27,8 @@ pub trait Recipe {
     fn name(&self) -> &'static str;
     /// One line on what it makes.
     fn about(&self) -> &'static str;
-    /// All that decides what comes out, apart from the packages.
+    /// All that decides what comes out, apart from the packages: scripts, and the
+    /// sources of the recipe itself.
     fn inputs(&self) -> Inputs;
     /// Where the packages come from.
     fn archive(&self) -> Result<Archive> {

@@ -33,9 +33,7 @@ impl Recipe for Firmware {
     }
 
     fn inputs(&self) -> Inputs {
-        FILES
-            .iter()
-            .fold(Inputs::default(), |inputs, (package, file, name)| inputs.add_all(&[package, file, name]))
+        Inputs::default().add(include_str!("firmware.rs"))
     }
 
     fn packages(&self, root: &Root) -> Result<Vec<Package>> {

@@ -60,7 +60,7 @@ impl Recipe for Qemu {
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs::default().add(PACKAGE).add(&wrapper())
+        Inputs::default().add(include_str!("qemu.rs"))
     }
 
     fn archive(&self) -> Result<Archive> {
