@@ -19,8 +19,8 @@ static struct trap touch(enum mode mode, u64 number, u64 funct3, u64 value) {
     return run_at(mode, (u64)access, value);
 }
 
-// Writes that by design take the ground from under the program: misa, M-mode's trap vector and scratch, PMP (a lock stays),
-// debug and machine security configuration.
+// Writes that by design take the ground from under the program: misa, M-mode's trap vector and scratch, PMP (a
+// lock stays), debug and machine security configuration.
 static int spared(u64 number) {
     return number == 0x301 || number == 0x305 || number == 0x340 || (number >= 0x3a0 && number < 0x3f0) ||
            (number >= 0x7a0 && number < 0x7c0) || number == 0x747 || number == 0x757;

@@ -36,7 +36,8 @@ static void expand_key(const u32 key[4]) {
         u32 t = keys[i - 1];
         if (i % 4 == 0) {
             t = rotate_left(t, 8);
-            t = (u32)sbox[t >> 24] << 24 | (u32)sbox[t >> 16 & 255] << 16 | (u32)sbox[t >> 8 & 255] << 8 | sbox[t & 255];
+            t = (u32)sbox[t >> 24] << 24 | (u32)sbox[t >> 16 & 255] << 16 | (u32)sbox[t >> 8 & 255] << 8 |
+                sbox[t & 255];
             t ^= (u32)constant << 24;
             constant = times2(constant);
         }
