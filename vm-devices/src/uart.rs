@@ -171,10 +171,10 @@ impl Uart {
         true
     }
 
-    /// Brings the wire to the level the registers ask for.
+    /// Brings the wire to the level the registers ask for. A high level is repeated at each event.
     fn drive(&self, core: &mut Core) {
         let level = core.identification() != IIR_NONE;
-        if level != core.driven {
+        if level || core.driven {
             core.driven = level;
             self.line.set(level);
         }

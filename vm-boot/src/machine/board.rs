@@ -79,7 +79,7 @@ impl Board {
     ) -> Self {
         let wires = Arc::new(ClusterWires(cluster.clone()));
         let plic = Arc::new(Plic::new(harts, wires.clone()));
-        let uart = Arc::new(Uart::new(console, plic.line(map::UART_IRQ)));
+        let uart = Arc::new(Uart::new(console, plic.latching_line(map::UART_IRQ)));
         let rtc = Arc::new(Rtc::new(Arc::new(HostWallClock), plic.line(map::RTC_IRQ)));
         let clint = Arc::new(Clint::new(harts, wires.clone(), wires));
         let test = Arc::new(Power::new(power));

@@ -73,11 +73,25 @@ impl Plic {
     /// # Panics
     /// If there is no such source: sources are numbers from [`crate::map`].
     pub fn line(self: &Arc<Self>, source: u32) -> Arc<dyn IrqLine> {
+        self.wire(source, false)
+    }
+
+    /// The wire of `source` for a device that repeats the level at each of its events. Completion does
+    /// not look at the level again: teaching kernels leave the UART's transmitter interrupt
+    /// unacknowledged, which would interrupt them for ever. QEMU's PLIC treats every wire like that.
+    ///
+    /// # Panics
+    /// If there is no such source.
+    pub fn latching_line(self: &Arc<Self>, source: u32) -> Arc<dyn IrqLine> {
+        self.wire(source, true)
+    }
+
+    fn wire(self: &Arc<Self>, source: u32, latching: bool) -> Arc<dyn IrqLine> {
         assert!(
             (1..PLIC_SOURCES).contains(&source),
             "expected a source in 1..{PLIC_SOURCES}, found {source}"
         );
-        Arc::new(PlicLine { plic: self.clone(), source: source as usize })
+        Arc::new(PlicLine { plic: self.clone(), source: source as usize, latching })
     }
 
     /// Interrupts claimed.
@@ -204,12 +218,17 @@ impl MmioDevice for Plic {
 struct PlicLine {
     plic: Arc<Plic>,
     source: usize,
+    latching: bool,
 }
 
 impl IrqLine for PlicLine {
     fn set(&self, level: bool) {
         let mut core = self.plic.core.lock();
-        if core.state.set_level(self.source, level) {
+        let changed = match self.latching {
+            true => core.state.latch(self.source, level),
+            false => core.state.set_level(self.source, level),
+        };
+        if changed {
             self.plic.drive_for(&mut core, self.source);
         }
     }

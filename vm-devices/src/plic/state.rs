@@ -4,6 +4,9 @@
 //! service (claimed, not completed) its level is only watched; at completion a
 //! wire that is still high becomes pending again. A request that has become
 //! pending is not taken back when the wire falls, as the specification says.
+//!
+//! A latching wire is one whose device may hold it high for a cause that a guest never
+//! looks at (see [`super::Plic::latching_line`]).
 
 use crate::map::PLIC_SOURCES;
 use crate::snapshot::RestoreError;
@@ -63,6 +66,19 @@ impl PlicState {
         *self = PlicState { level, pending: level, ..PlicState::new(self.contexts.len()) };
     }
 
+    /// A wire of which only the events count: a rise, also while it is high, becomes pending even in
+    /// service, a fall takes the request back. Says whether pending changed.
+    pub(super) fn latch(&mut self, source: usize, level: bool) -> bool {
+        let (word, bit) = bit(source);
+        let before = self.pending[word];
+        if level {
+            self.pending[word] |= bit;
+        } else {
+            self.pending[word] &= !bit;
+        }
+        self.pending[word] != before
+    }
+
     /// Drives the wire of `source`; says whether a request became pending.
     pub(super) fn set_level(&mut self, source: usize, level: bool) -> bool {
         let (word, bit) = bit(source);
@@ -96,7 +112,7 @@ impl PlicState {
     fn best(&self, context: usize) -> Option<(usize, u8)> {
         let mut best: Option<(usize, u8)> = None;
         for (word, &enable) in self.contexts[context].enable.iter().enumerate() {
-            let mut candidates = self.pending[word] & enable;
+            let mut candidates = self.pending[word] & enable & !self.in_service[word];
             while candidates != 0 {
                 let source = word * 32 + candidates.trailing_zeros() as usize;
                 candidates &= candidates - 1;
@@ -138,9 +154,8 @@ impl PlicState {
         let (word, bit) = bit(source as usize);
         let completed = self.in_service[word] & bit;
         self.in_service[word] &= !completed;
-        let again = completed & self.level[word];
-        self.pending[word] |= again;
-        again != 0
+        self.pending[word] |= completed & self.level[word];
+        completed & self.pending[word] != 0
     }
 
     /// Whether the state fits a PLIC of `contexts` contexts.

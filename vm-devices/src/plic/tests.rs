@@ -215,3 +215,23 @@ fn reset_keeps_the_wires() {
     rig.arm(2, 1, S0);
     assert_eq!(rig.claim(S0), 2);
 }
+
+#[test]
+fn latching_wire_interrupts_once_an_event() {
+    let rig = Rig::new(1);
+    let uart = rig.plic.latching_line(10);
+    rig.arm(10, 1, S0);
+    uart.set(true);
+    assert_eq!(rig.claim(S0), 10);
+    rig.complete(S0, 10);
+    assert!(!rig.seip(0), "nothing new has happened, high as the wire is");
+    uart.set(true);
+    assert_eq!(rig.claim(S0), 10);
+    uart.set(true);
+    assert!(!rig.seip(0), "a source in service does not interrupt");
+    rig.complete(S0, 10);
+    assert!(rig.seip(0), "an event in service is not lost");
+    uart.set(false);
+    assert!(!rig.seip(0), "a fall takes the request back");
+    assert_eq!(rig.claim(S0), 0);
+}

@@ -280,7 +280,7 @@ mod tests {
             let devices: [(Arc<dyn MmioDevice>, u64); 4] = [
                 (plic.clone(), 0x60_0000),
                 (Arc::new(Clint::new(2, lines, Arc::new(ManualClock::default()))), 0x1_0000),
-                (Arc::new(Uart::new(console, plic.line(10))), 0x10),
+                (Arc::new(Uart::new(console, plic.latching_line(10))), 0x10),
                 (Arc::new(Rtc::new(Arc::new(HostWallClock), plic.line(11))), 0x30),
             ];
             for (write, offset, size, value) in accesses {
