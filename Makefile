@@ -57,7 +57,7 @@ lint: ## formatting and lints, as CI wants them
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 
 unit: ## every test of the workspace, optimised, with overflow and debug checks on
-	$(CARGO) test --workspace --profile checked
+	$(CARGO) test --workspace --profile checked --no-fail-fast
 
 bench: ## measure against QEMU and native code, print medians and ratios
 	@tools/set-up boot bench
