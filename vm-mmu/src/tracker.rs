@@ -12,7 +12,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
 
 use parking_lot::RwLock;
 
@@ -35,6 +35,8 @@ pub struct Tracker {
     dirty: Box<[AtomicU64]>,
     logging: AtomicBool,
     kills: AtomicU64,
+    /// A page that becomes a code page orders all threads, so that stores to other pages need no fence.
+    remote_order: bool,
     listener: RwLock<Option<Arc<dyn CodeListener>>>,
 }
 
@@ -54,6 +56,7 @@ impl Tracker {
             dirty: host::zeroed(pages.div_ceil(64)),
             logging: AtomicBool::new(false),
             kills: AtomicU64::new(0),
+            remote_order: host::can_order_everywhere(),
             listener: RwLock::new(None),
         }
     }
@@ -68,7 +71,13 @@ impl Tracker {
     /// TLB before it reads the bytes. A page outside of memory is not tracked and returns all ones.
     pub fn add_code(&self, page_gpa: u64, granules: u64) -> u64 {
         match self.index(page_gpa) {
-            Some(page) => self.code[page].fetch_or(granules, Ordering::SeqCst),
+            Some(page) => {
+                let before = self.code[page].fetch_or(granules, Ordering::SeqCst);
+                if before == 0 && self.remote_order {
+                    host::order_everywhere();
+                }
+                before
+            }
             None => u64::MAX,
         }
     }
@@ -87,13 +96,19 @@ impl Tracker {
     /// To be called after `len` bytes at `gpa` were stored.
     #[inline]
     pub fn wrote(&self, gpa: u64, len: u64) {
-        host::full_fence();
+        // "I stored, then looked for code" here against "I marked code, then looked at the bytes" there.
+        match self.remote_order {
+            true => compiler_fence(Ordering::SeqCst),
+            false => host::full_fence(),
+        }
         let Some((first, last)) = self.span(gpa, len) else { return };
         if self.logging.load(Ordering::Relaxed) {
             self.set_dirty(first, last);
         }
         for page in first..=last {
             if self.code[page].load(Ordering::Relaxed) != 0 {
+                // Granules of a page that has code already are marked without ordering this thread.
+                host::full_fence();
                 self.kill(page, gpa, len);
             }
         }

@@ -168,6 +168,7 @@ impl Cluster {
     pub fn watch_timers(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
         let weak = Arc::downgrade(self);
         let handle = thread::Builder::new().name("timers".into()).spawn(move || {
+            port::sharpen_timers();
             let second = std::time::Duration::from_secs(1);
             while let Some(cluster) = weak.upgrade() {
                 let nap = cluster.fire_due().map_or(second, |nap| nap.min(second));

@@ -175,7 +175,7 @@ impl Port {
 
     /// Sleeps until kicked or for `limit`. Returns at once if attention is due.
     pub fn sleep(&self, limit: Option<Duration>) {
-        *self.thread.lock() = Some(std::thread::current());
+        self.belong_to(std::thread::current());
         self.sleeping.store(true, SeqCst);
         if self.attention.load(SeqCst) & !MAIL == 0 {
             match limit {
@@ -186,10 +186,25 @@ impl Port {
         self.sleeping.store(false, SeqCst);
     }
 
+    /// The thread to wake. It wants its timers to the microsecond.
+    fn belong_to(&self, thread: Thread) {
+        let mut held = self.thread.lock();
+        if held.as_ref().is_none_or(|held| held.id() != thread.id()) {
+            sharpen_timers();
+            *held = Some(thread);
+        }
+    }
+
     /// Whether the hart sleeps right now.
     pub fn is_sleeping(&self) -> bool {
         self.sleeping.load(SeqCst)
     }
+}
+
+/// Asks the host to end the sleeps of this thread on time; by default it may add 50 µs.
+pub(super) fn sharpen_timers() {
+    // A host that refuses has late timers and nothing worse.
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }
 
 #[cfg(test)]
