@@ -274,6 +274,21 @@ impl CsrFile {
         Ok((old, row.cell.write(self, new, env)))
     }
 
+    /// The CSRs of a supervisor's trap handler that are nothing but a word, where they may be accessed:
+    /// `sscratch`, `scause`, `stval`. What [`CsrFile::access`] does to them, without the table.
+    #[inline]
+    pub fn handler_word(&mut self, num: u16) -> Option<&mut u64> {
+        if self.prv < Priv::Supervisor {
+            return None;
+        }
+        match num {
+            0x140 => Some(&mut self.sscratch),
+            0x142 => Some(&mut self.scause),
+            0x143 => Some(&mut self.stval),
+            _ => None,
+        }
+    }
+
     /// What CSR `num` reads as in M-mode, for a debugger; `None` if this hart has no such CSR.
     pub fn peek(&self, num: u16, env: &CsrEnv) -> Option<u64> {
         let row = table::find(num)?;

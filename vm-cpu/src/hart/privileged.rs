@@ -112,7 +112,7 @@ impl Core {
                 self.tlb.flush_page(va, asid);
             }
         }
-        self.review();
+        self.enter_space();
     }
 
     /// A fence that another hart asked for.

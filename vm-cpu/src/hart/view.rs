@@ -39,6 +39,12 @@ impl Core {
             privilege if privilege == self.csr.prv => self.fetch,
             privilege => self.view_as(privilege),
         };
+        self.enter_space();
+    }
+
+    /// Ids of address spaces may have changed, and nothing else.
+    #[inline]
+    pub(super) fn enter_space(&mut self) {
         let user = u64::from(self.csr.prv == Priv::User);
         self.jumps.enter(self.tlb.id(self.fetch.class), user, self.tlb.epoch());
     }

@@ -164,6 +164,16 @@ impl Emit for Core {
     }
 
     fn csr(&mut self, i: &Insn, op: CsrOp, num: u16, src: u64, read: bool, write: bool) -> Result<u64, Stop> {
+        if let Some(word) = self.csr.handler_word(num) {
+            let old = *word;
+            match op {
+                _ if !write => {}
+                CsrOp::Write => *word = src,
+                CsrOp::Set => *word |= src,
+                CsrOp::Clear => *word &= !src,
+            }
+            return Ok(old);
+        }
         match self.access_csr(op, num, src, read, write) {
             Ok(old) => Ok(old),
             Err(Illegal) => Err(self.illegal(i)),

@@ -10,6 +10,7 @@ use vm_mmu::{Access, PAGE};
 use super::blocks::{BLOCK_INSNS, Block, BlockId, granule_mask};
 use super::{Blocks, Engine};
 use crate::hart::{Core, Mail, Stop};
+use crate::isa::meaning::system::is_inert;
 use crate::isa::{self, Insn, Op};
 use crate::trap::Cause;
 
@@ -62,7 +63,10 @@ impl Engine {
         self.dispatches += 1;
         let site = site(core)?;
         let generation = self.blocks.generation();
-        let id = self.blocks.number(site.gpa, site.tail_page);
+        let id = match core.jumps.guess(core.pc).map(|id| (id, self.blocks.get(id))) {
+            Some((id, block)) if block.gpa == site.gpa && block.tail_page == site.tail_page => id,
+            _ => self.blocks.number(site.gpa, site.tail_page),
+        };
         if self.blocks.get(id).bytes == 0 || site.single {
             self.decode(core, id, &site)?;
         }
@@ -94,7 +98,7 @@ impl Engine {
             let Some(insn) = isa::decode(bits, core.extensions()) else { break bits };
             code.push(Insn { at: ((at - offset) / 2) as u8, ..insn });
             at += u64::from(insn.len);
-            if ends_block(insn.op) || code.len() == limit || !whole_insn_at(core, page, at) {
+            if ends_block(&insn) || code.len() == limit || !whole_insn_at(core, page, at) {
                 break 0;
             }
         };
@@ -188,14 +192,15 @@ fn whole_insn_at(core: &Core, page: u64, at: u64) -> bool {
     at + 4 <= PAGE || at + 2 <= PAGE && fetch_low(core, page + at) & 3 != 3
 }
 
-/// Whether nothing may follow `op` in its block: it jumps, may change what comes next, or counts what
+/// Whether nothing may follow `insn` in its block: it jumps, may change what comes next, or counts what
 /// came before.
-fn ends_block(op: Op) -> bool {
+fn ends_block(insn: &Insn) -> bool {
     use Op::*;
+    let op = insn.op;
     let jumps = matches!(op, jal | jalr | beq | bne | blt | bge | bltu | bgeu);
     let word_jumps = matches!(op, jal_ialign32 | jalr_ialign32 | beq_ialign32 | bne_ialign32);
     let word_branches = matches!(op, blt_ialign32 | bge_ialign32 | bltu_ialign32 | bgeu_ialign32);
-    let counts = matches!(op, csrrw | csrrs | csrrc | csrrwi | csrrsi | csrrci);
+    let counts = matches!(op, csrrw | csrrs | csrrc | csrrwi | csrrsi | csrrci) && !is_inert(insn.imm as u16);
     let switches = matches!(op, ecall | ebreak | mret | sret | wfi | fence_i | sfence_vma | sinval_vma);
     jumps || word_jumps || word_branches || counts || switches || matches!(op, wrs_nto | wrs_sto)
 }

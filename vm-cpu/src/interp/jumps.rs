@@ -28,18 +28,12 @@ pub(crate) struct Jumps {
     epoch: u64,
     slots: Box<[Slot; RUN * RUNS]>,
     /// Pages that may have an entry, hashed.
-    pages: Box<[u64; 64]>,
+    pages: [u64; 16],
 }
 
 impl Default for Jumps {
     fn default() -> Self {
-        Self {
-            space: 0,
-            user: 0,
-            epoch: 0,
-            slots: Box::new([Slot::default(); RUN * RUNS]),
-            pages: Box::new([0; 64]),
-        }
+        Self { space: 0, user: 0, epoch: 0, slots: Box::new([Slot::default(); RUN * RUNS]), pages: [0; 16] }
     }
 }
 
@@ -49,8 +43,8 @@ fn place(pc: u64) -> usize {
 }
 
 fn bit(pc: u64) -> (usize, u64) {
-    let hash = (pc >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
-    ((hash >> 6) as usize & 63, 1 << (hash & 63))
+    let hash = (pc >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+    ((hash >> 6) as usize & 15, 1 << (hash & 63))
 }
 
 impl Jumps {

@@ -100,6 +100,14 @@ impl AddressSpace {
     pub fn host_ptr(&self, gpa: u64, len: u64) -> Option<RamRef> {
         self.require(gpa, len, 0).ok()?;
         let (first, last) = self.page_span(gpa, len)?;
+        if first == last {
+            let code = self.tracker.code(gpa & !(PAGE - 1)) != 0;
+            return Some(RamRef {
+                host: gpa.wrapping_add(self.host_offset()),
+                perm: self.pages.perm(first),
+                code,
+            });
+        }
         let bits = (first..=last).fold(Perm::RWX.bits(), |all, page| all & self.pages.perm(page).bits());
         let page_gpa = |page: usize| self.range().start + page as u64 * PAGE;
         let code = (first..=last).any(|page| self.tracker.code(page_gpa(page)) != 0);
@@ -115,6 +123,9 @@ impl AddressSpace {
     #[inline]
     fn require(&self, gpa: u64, len: u64, need: u8) -> Result<(), AccessError> {
         let (first, last) = self.page_span(gpa, len).ok_or(AccessError::Absent { gpa })?;
+        if first == last && self.pages.ready(first, need) {
+            return Ok(());
+        }
         for page in first..=last {
             if !self.pages.ready(page, need) {
                 self.settle(page, need)?;

@@ -60,6 +60,6 @@ fn csr<E: Emit>(e: &mut E, i: &Insn, op: CsrOp, src: E::X) -> Step<E> {
 
 /// CSRs whose value nothing but a later, explicit operation looks at: after a write the code that follows
 /// runs as before. `fcsr` and its parts, then trap handling's scratch, pc, cause, value and vector.
-fn is_inert(num: u16) -> bool {
+pub fn is_inert(num: u16) -> bool {
     matches!(num, 0x001..=0x003 | 0x105 | 0x140..=0x143 | 0x305 | 0x340..=0x343)
 }
