@@ -64,6 +64,7 @@ impl Tables<'_> {
 }
 
 impl PteMemory for Tables<'_> {
+    #[inline(always)]
     fn load(&self, gpa: u64) -> Option<u64> {
         self.permit(gpa, Access::Load).then(|| PteMemory::load(self.memory, gpa)).flatten()
     }

@@ -28,7 +28,7 @@ impl Default for Protection {
 
 impl Protection {
     /// Whether `len` bytes at `gpa` may be accessed with effective privilege `prv`.
-    #[inline]
+    #[inline(always)]
     pub fn permits(&self, pmp: &Pmp, gpa: u64, len: u64, access: Access, prv: Priv) -> bool {
         match self.within(pmp, gpa, len, prv) {
             Some(perm) => perm.allows(access),
@@ -49,7 +49,7 @@ impl Protection {
     }
 
     /// The answer for a range that does not cross a boundary.
-    #[inline]
+    #[inline(always)]
     fn within(&self, pmp: &Pmp, gpa: u64, len: u64, prv: Priv) -> Option<Perm> {
         let seen = if prv == Priv::Machine { &self.machine } else { &self.below_machine };
         let inside = |e: Extent| gpa >= e.start && gpa < e.end && len <= e.end - gpa;

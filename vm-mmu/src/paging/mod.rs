@@ -130,9 +130,9 @@ pub trait PteMemory {
 }
 
 impl PteMemory for crate::AddressSpace {
-    #[inline]
+    #[inline(always)]
     fn load(&self, gpa: u64) -> Option<u64> {
-        self.read_u64(gpa).ok()
+        self.load(gpa).ok()
     }
 
     #[inline]

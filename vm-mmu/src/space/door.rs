@@ -34,7 +34,7 @@ impl AddressSpace {
     }
 
     /// Loads a little-endian word, at any alignment; single-copy atomic if aligned.
-    #[inline]
+    #[inline(always)]
     pub fn load<T: Word>(&self, gpa: u64) -> Result<T, AccessError> {
         self.require(gpa, T::SIZE, READ)?;
         Ok(self.reservation.load(gpa))

@@ -96,7 +96,7 @@ impl AddressSpace {
 
     /// Where `len` bytes of RAM at `gpa` lie on the host and what is permitted there. `None` if any of
     /// it is not RAM. Counts as the first touch of lazy pages.
-    #[inline]
+    #[inline(always)]
     pub fn host_ptr(&self, gpa: u64, len: u64) -> Option<RamRef> {
         self.require(gpa, len, 0).ok()?;
         let (first, last) = self.page_span(gpa, len)?;
@@ -120,7 +120,7 @@ impl AddressSpace {
     }
 
     /// Checks that all of the range is mapped and permits `need`; commits lazy pages.
-    #[inline]
+    #[inline(always)]
     fn require(&self, gpa: u64, len: u64, need: u8) -> Result<(), AccessError> {
         let (first, last) = self.page_span(gpa, len).ok_or(AccessError::Absent { gpa })?;
         if first == last && self.pages.ready(first, need) {
@@ -153,7 +153,7 @@ impl AddressSpace {
     }
 
     /// First and last page of a range that lies inside; an empty range has the page it points to.
-    #[inline]
+    #[inline(always)]
     fn page_span(&self, gpa: u64, len: u64) -> Option<(usize, usize)> {
         let range = self.reservation.range();
         let first = gpa.checked_sub(range.start)?;
