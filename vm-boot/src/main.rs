@@ -77,6 +77,13 @@ fn restore_terminal_on_panic() {
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
     terminal::restore();
-    eprintln!("vm-boot: {error:#}");
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Most errors quote their cause.
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    eprintln!("vm-boot: {said}");
     ExitCode::from(code)
 }

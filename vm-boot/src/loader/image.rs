@@ -11,6 +11,10 @@ use super::error::Problem;
 const LEN: usize = 64;
 const MAGIC: &[u8] = b"RSC\x05";
 const OLD_MAGIC: &[u8] = b"RISCV\0\0\0";
+/// Bytes of the PE file header, which an EFI kernel has right behind this one.
+const PE_HEADER: u64 = 24;
+/// Bytes of its section table for each section.
+const PE_SECTION: u64 = 40;
 const FLAG_BIG_ENDIAN: u64 = 1;
 /// Images are linked to run from multiples of this.
 const ALIGN: u64 = 2 << 20;
@@ -40,6 +44,10 @@ impl Header {
         else {
             return Err(Problem::Truncated { expected: LEN as u64, found: head.len() as u64 });
         };
+        let expected = efi_headers_end(head);
+        if (head.len() as u64) < expected {
+            return Err(Problem::Truncated { expected, found: head.len() as u64 });
+        }
         let header = Self { text_offset, image_size, file_size: efi_file_size(head) };
         header.check(flags)?;
         Ok(Some(header))
@@ -67,6 +75,19 @@ impl Header {
             });
         }
         Ok(())
+    }
+}
+
+/// Where the headers of an EFI kernel end, as far as what is there tells; 0 for another kernel.
+fn efi_headers_end(head: &[u8]) -> u64 {
+    if !head.starts_with(b"MZ") {
+        return 0;
+    }
+    let Some(pe) = u32_at(head, 60).map(u64::from) else { return LEN as u64 };
+    let field = |at: u64| usize::try_from(at).ok().and_then(|at| u16_at(head, at)).map(u64::from);
+    match (field(pe + 6), field(pe + 20)) {
+        (Some(sections), Some(optional)) => pe + PE_HEADER + optional + sections * PE_SECTION,
+        _ => pe + PE_HEADER,
     }
 }
 
@@ -170,6 +191,14 @@ pub(super) mod tests {
         assert!(matches!(Header::read(&big), Err(Problem::Format { .. })));
         for image in [synthetic(0x1000, 0x1000, 64), synthetic(0x20_0000, 1 << 60, 64)] {
             assert!(matches!(Header::read(&image), Err(Problem::Header { .. })));
+        }
+    }
+
+    #[test]
+    fn an_efi_kernel_cut_off_in_its_headers_is_truncated() {
+        let image = with_efi(synthetic(0x20_0000, 0x1000, 512), 0x9000);
+        for cut in 64..efi_headers_end(&image) as usize {
+            assert!(matches!(Header::read(&image[..cut]), Err(Problem::Truncated { .. })), "{cut}");
         }
     }
 
