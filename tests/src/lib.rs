@@ -8,4 +8,6 @@ pub mod bench;
 pub mod facts;
 pub mod guest;
 pub mod host;
+pub mod oracle;
+pub mod random;
 pub mod session;

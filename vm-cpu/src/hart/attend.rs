@@ -75,8 +75,9 @@ impl Core {
         self.look_at_timers();
     }
 
-    /// Compares the clock with the timers, and has the timer thread watch for what comes next.
-    pub(super) fn look_at_timers(&mut self) {
+    /// Compares the clock with the timers, and has the timer thread watch for what comes next. Gives the
+    /// time that it compared with.
+    pub(super) fn look_at_timers(&mut self) -> u64 {
         let supervisor = match self.csr.timer_deadline() {
             Some(deadline) => deadline,
             None => self.sbi_timer,
@@ -96,6 +97,7 @@ impl Core {
             self.armed = next;
             self.cluster.arm(self.id, next);
         }
+        now
     }
 
     /// Sets the timer of the built-in SBI for a supervisor without `stimecmp`; `u64::MAX` is never.

@@ -13,6 +13,9 @@ use vm_mmu::PAGE;
 /// A remote fence over more pages than this fences everything.
 const FENCE_PAGES: u64 = 64;
 
+/// The CSR `time`, whose readers learn nothing of timers.
+const TIME: u16 = 0xc01;
+
 /// CSRs that show `fflags`, or `mstatus.FS`, which a raised flag makes dirty.
 fn looks_at_fp(num: u16) -> bool {
     const FFLAGS: u16 = 0x001;
@@ -40,7 +43,13 @@ impl Core {
         if looks_at_fp(num) {
             self.gather_fp();
         }
-        let env = self.csr_env(looks_at_time(num));
+        let time = match looks_at_time(num) {
+            false => 0,
+            true if num == TIME => self.cluster.clock().now(),
+            // What `mip` is about to show is pending from now on.
+            true => self.look_at_timers(),
+        };
+        let env = self.csr_env(time);
         let sum = self.csr.mstatus & status::SUM;
         let (old, effects) = self.csr.access(num, op, src, read, write, &env)?;
         if !effects.is_empty() {
@@ -83,10 +92,9 @@ impl Core {
         self.review();
     }
 
-    /// What a CSR access may need to know; the clock is read only if `timed`.
-    fn csr_env(&mut self, timed: bool) -> CsrEnv {
-        let time = if timed { self.cluster.clock().now() } else { 0 };
-        // CSR instructions end their block: all of it but this one has retired.
+    /// What a CSR access may need to know.
+    fn csr_env(&self, time: u64) -> CsrEnv {
+        // An access that looks at counters ends its block: all of it but this one has retired.
         let before = self.retired.wrapping_sub(1);
         CsrEnv { time, cycle: before, instret: before, lines: self.lines() }
     }

@@ -160,3 +160,41 @@ fn fence_i_shows_what_another_hart_wrote() {
     let harts = run("rv64gc", 2, REWRITE);
     assert_eq!(harts[0].core().x(9), 0);
 }
+
+/// A timer that `mip` shows as pending is taken at the instruction that enables it. Without a watcher of
+/// timers nobody else would look. s0 counts the interrupts of 200 rounds.
+const PENDING: &str = "
+        li   t6, 0x100000
+        li   s0, 0
+        li   s1, 200
+        la   t0, handler
+        csrw mtvec, t0
+        li   t0, 0x20
+        csrw mie, t0
+        li   t0, -1
+        csrw stimecmp, t0
+        li   t0, 1
+        slli t0, t0, 63
+        csrs menvcfg, t0
+round:  csrr t0, time
+        addi t0, t0, 5
+        csrw stimecmp, t0
+wait:   csrr t0, mip
+        andi t0, t0, 0x20
+        beqz t0, wait
+        csrsi mstatus, 8
+        csrci mstatus, 8
+        addi s1, s1, -1
+        bnez s1, round
+        sw   x0, (t6)
+spin:   j    spin
+handler: addi s0, s0, 1
+        li   t0, -1
+        csrw stimecmp, t0
+        mret
+";
+
+#[test]
+fn what_mip_shows_is_taken_at_once() {
+    assert_eq!(run("rv64gc", 1, PENDING)[0].core().x(8), 200);
+}
