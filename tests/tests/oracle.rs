@@ -12,9 +12,9 @@ use tests::random::Random;
 /// Programs of these seeds run every time; then those of one more.
 const SEEDS: &[u64] = &[1, 2, 3];
 /// Programs a seed.
-const PROGRAMS: usize = 100;
+const PROGRAMS: usize = 2000;
 /// Programs in one executable.
-const BATCH: usize = 100;
+const BATCH: usize = 250;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
