@@ -23,7 +23,7 @@ fn number(variable: &str) -> Option<u64> {
 
 fn programs(seed: u64, qemu: &Qemu, count: usize) -> Vec<Program> {
     let mut seeds = Random::new(seed);
-    (0..count).map(|_| generate(seeds.next(), qemu.extensions)).collect()
+    (0..count).map(|_| generate(seeds.word(), qemu.extensions)).collect()
 }
 
 #[test]
