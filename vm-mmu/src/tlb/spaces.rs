@@ -1,11 +1,14 @@
 //! Ids of address spaces: `satp` value and MXR to a number that is given out once.
 //!
-//! A direct-mapped table: two address spaces that collide cost each other their translations, never
+//! A table of two ways: three address spaces that collide cost each other their translations, never
 //! their meaning. Fences make numbers die: all of them by a step of the generation, those of an ASID
 //! by a sweep of this small table.
 
 /// Slots; more than a guest switches among within a time slice.
 const SLOTS: usize = 128;
+
+/// From a slot to its other way.
+const WAY: usize = SLOTS / 2;
 
 /// What a translation depends on besides the address and the class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +23,7 @@ impl Key {
     }
 
     #[inline]
-    fn slot(self) -> usize {
+    pub fn slot(self) -> usize {
         // The root page and the ASID both tell processes apart.
         let mixed = (self.satp ^ (self.satp >> 44) << 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 57) as usize ^ usize::from(self.mxr)
@@ -51,12 +54,18 @@ impl Spaces {
     /// The id of an address space. `None` if numbers have run out.
     #[inline]
     pub fn id(&mut self, key: Key) -> Option<u32> {
-        let slot = self.slots[key.slot()];
-        if slot.id != 0 && slot.key == key && slot.generation == self.generation {
-            return Some(slot.id);
+        let (first, second) = (key.slot(), key.slot() ^ WAY);
+        let alive = |slot: &Slot| slot.id != 0 && slot.key == key && slot.generation == self.generation;
+        if alive(&self.slots[first]) {
+            return Some(self.slots[first].id);
+        }
+        if alive(&self.slots[second]) {
+            return Some(self.slots[second].id);
         }
         let id = self.fresh()?;
-        self.slots[key.slot()] = Slot { key, id, generation: self.generation };
+        // The newcomer takes the place of the one that came first of the two.
+        self.slots[second] = self.slots[first];
+        self.slots[first] = Slot { key, id, generation: self.generation };
         Some(id)
     }
 

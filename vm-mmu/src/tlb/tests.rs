@@ -24,3 +24,17 @@ fn when_ids_run_out_nothing_old_is_hit() {
     assert_eq!(tlb.read::<u8>(Class::S, 0x1000), None);
     assert_eq!(tlb.read::<u8>(Class::M, 0x8000_3000), None);
 }
+
+#[test]
+fn two_address_spaces_in_one_slot_both_keep_their_ids() {
+    let mut spaces = Spaces::new();
+    let key = |satp: u64| Key { satp: 8 << 60 | satp, mxr: false };
+    let home = key(1).slot();
+    let rival = (2..10_000).map(key).find(|k| k.slot() == home).unwrap();
+    let ids = [spaces.id(key(1)), spaces.id(rival)];
+    for _ in 0..3 {
+        assert_eq!([spaces.id(key(1)), spaces.id(rival)], ids);
+    }
+    spaces.kill_all();
+    assert!(![spaces.id(key(1)), spaces.id(rival)].iter().any(|id| ids.contains(id)));
+}
