@@ -37,6 +37,8 @@ pub struct MachineConfig {
     pub rng: bool,
     /// Where the serial port is connected.
     pub serial: Serial,
+    /// Where the virtio console is connected; there is one unless this is nowhere.
+    pub virtio_console: Serial,
     /// Device tree to use instead of the generated one.
     pub dtb: Option<PathBuf>,
     /// Where to write the device tree instead of starting.
@@ -62,8 +64,11 @@ pub enum UsageError {
     #[error("--disk: {} is given twice; only disks that all are `ro` may share a file", .0.display())]
     SameFile(PathBuf),
     /// More devices than transports.
-    #[error("expected at most {VIRTIO_SLOTS} virtio devices, found {0}: leave out disks or say --rng off")]
+    #[error("expected at most {VIRTIO_SLOTS} virtio devices, found {0}: leave some out, or say --rng off")]
     TooManyDevices(usize),
+    /// One terminal, two consoles.
+    #[error("--serial and --virtio-console cannot both be stdio; say --serial none, or another place")]
+    TwoOnStdio,
     /// The CPU cannot be built so.
     #[error("--cpu: {0}")]
     Cpu(#[from] CpuConfigError),
@@ -76,6 +81,8 @@ impl MachineConfig {
             Some(text) => CpuConfig::parse(text)?,
             None => CpuConfig::default(),
         };
+        let virtio_console = args.virtio_console.unwrap_or(Serial::None);
+        let serial = if virtio_console == Serial::Stdio { Serial::None } else { Serial::Stdio };
         let blob = |path: Option<PathBuf>| path.map(Blob::File);
         let config = Self {
             payload: Payload {
@@ -91,7 +98,8 @@ impl MachineConfig {
             disks: args.disk,
             virtio: args.virtio.unwrap_or(Virtio::V2),
             rng: args.rng != Some(Switch::Off),
-            serial: args.serial.unwrap_or(Serial::Stdio),
+            serial: args.serial.unwrap_or(serial),
+            virtio_console,
             dtb: args.dtb,
             dump_dtb: args.dump_dtb,
         };
@@ -126,7 +134,11 @@ impl MachineConfig {
         if firmware.is_some() && *mode != Mode::Auto {
             return Err(UsageError::ModeWithFirmware);
         }
-        let devices = self.disks.len() + usize::from(self.rng);
+        if self.serial == Serial::Stdio && self.virtio_console == Serial::Stdio {
+            return Err(UsageError::TwoOnStdio);
+        }
+        let console = self.virtio_console != Serial::None;
+        let devices = self.disks.len() + usize::from(self.rng) + usize::from(console);
         if devices > VIRTIO_SLOTS {
             return Err(UsageError::TooManyDevices(devices));
         }
@@ -175,6 +187,7 @@ mod tests {
             ("--firmware f --kernel k --mode s", "leave out --mode"),
             ("--kernel k --disk a,id=x --disk b,id=x", "the id \"x\""),
             ("--kernel k --disk a --disk a,ro", "a is given twice"),
+            ("--kernel k --serial stdio --virtio-console stdio", "cannot both be stdio"),
             ("--kernel k --cpu rv64gc,nonsense=off", "nonsense"),
             (
                 "--kernel k --disk a --disk b --disk c --disk d --disk e --disk f --disk g --disk h",
@@ -185,5 +198,6 @@ mod tests {
             assert!(message.contains(part), "{words}: {message}");
         }
         assert!(config("--kernel k --disk a,ro --disk a,ro").is_ok());
+        assert_eq!(config("--kernel k --virtio-console stdio").unwrap().serial, Serial::None);
     }
 }

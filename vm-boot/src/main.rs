@@ -1,14 +1,16 @@
 //! The program: command line in, exit code out.
 
+use std::fs::File;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use vm_boot::cli::value::Serial;
 use vm_boot::cli::{Cli, Command, DemoArgs, RunArgs};
 use vm_boot::config::MachineConfig;
 use vm_boot::console::terminal::{self, RawMode};
-use vm_boot::console::{Console, ConsoleError, Port};
+use vm_boot::console::{Console, ConsoleError, Consoles, Input, Port, Reader};
 use vm_boot::runtime::{Runtime, drive};
 
 /// The command was wrong.
@@ -42,27 +44,58 @@ fn run(config: MachineConfig) -> Result<u8> {
     if config.dump_dtb.is_some() {
         return dump_device_tree(config);
     }
-    let port = Port::open(&config.serial)?;
-    if let Some((_, path)) = &port.pty {
-        eprintln!("serial port: {}", path.display());
-    }
-    let console = Arc::new(Console::new(port.sink).map_err(ConsoleError::Thread)?);
-    let mut runtime = Runtime::new(config, console.clone())?;
+    let mut serial = Line::open(&config.serial)?;
+    let mut virtio = match &config.virtio_console {
+        Serial::None => None,
+        place => Some(Line::open(place)?),
+    };
+    let consoles =
+        Consoles { serial: serial.console.clone(), virtio: virtio.as_ref().map(|line| line.console.clone()) };
+    let mut runtime = Runtime::new(config, consoles.clone())?;
     runtime.start()?;
     // Only now, so that whatever was wrong so far was said on a sane terminal.
-    let escapes = port.input.as_ref().is_some_and(|input| input.escapes);
-    let raw = if escapes { RawMode::enter().map_err(ConsoleError::Stdio)? } else { None };
-    let reader = port.input.map(|input| runtime.listen(input)).transpose().map_err(ConsoleError::Thread)?;
+    let inputs = [serial.input.take(), virtio.as_mut().and_then(|line| line.input.take())];
+    let terminal = inputs.iter().flatten().any(|input| input.escapes);
+    let raw = if terminal { RawMode::enter().map_err(ConsoleError::Stdio)? } else { None };
+    let readers = listen(&runtime, inputs).map_err(ConsoleError::Thread)?;
     let ended = drive(&mut runtime, raw.as_ref());
-    drop(reader);
-    console.close();
+    drop(readers);
+    consoles.iter().for_each(|console| console.close());
     Ok(ended?)
+}
+
+/// A console, and what is read on it.
+struct Line {
+    console: Arc<Console>,
+    input: Option<Input>,
+    /// Keeps the other end of a pseudo-terminal open.
+    _pty: Option<File>,
+}
+
+impl Line {
+    fn open(place: &Serial) -> Result<Self, ConsoleError> {
+        let Port { sink, input, pty } = Port::open(place)?;
+        let console = Arc::new(Console::new(sink).map_err(ConsoleError::Thread)?);
+        let pty = pty.map(|(file, path)| {
+            eprintln!("console on {}", path.display());
+            file
+        });
+        Ok(Self { console, input, _pty: pty })
+    }
+}
+
+fn listen(runtime: &Runtime, [serial, virtio]: [Option<Input>; 2]) -> std::io::Result<Vec<Reader>> {
+    let serial = serial.map(|input| runtime.listen(input)).transpose()?;
+    let virtio = virtio.map(|input| runtime.listen_virtio(input)).transpose()?.flatten();
+    Ok(serial.into_iter().chain(virtio).collect())
 }
 
 fn dump_device_tree(config: MachineConfig) -> Result<u8> {
     let Some(path) = config.dump_dtb.clone() else { return Ok(0) };
-    let console = Arc::new(Console::new(Box::new(std::io::sink())).map_err(ConsoleError::Thread)?);
-    let tree = Runtime::new(config, console)?.device_tree()?;
+    let console = || Console::new(Box::new(std::io::sink())).map(Arc::new).map_err(ConsoleError::Thread);
+    let virtio = if config.virtio_console == Serial::None { None } else { Some(console()?) };
+    let consoles = Consoles { serial: console()?, virtio };
+    let tree = Runtime::new(config, consoles)?.device_tree()?;
     std::fs::write(&path, tree).with_context(|| format!("--dump-dtb {}", path.display()))?;
     Ok(0)
 }

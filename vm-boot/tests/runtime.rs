@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{Files, RAM};
 use vm_boot::cli::{DemoArgs, Mode};
 use vm_boot::config::MachineConfig;
-use vm_boot::console::Console;
+use vm_boot::console::{Console, Consoles};
 use vm_boot::loader::{Blob, Payload};
 use vm_boot::runtime::{Command, Event, Illegal, Runtime, RuntimeError, State};
 
@@ -20,8 +20,9 @@ fn runtime(files: &Files, source: &str, cpus: usize) -> (Runtime, Receiver<Event
     let kernel = Some(Blob::File(files.program("guest", RAM, source).into()));
     let config = MachineConfig::demo(DemoArgs::default()).unwrap();
     let payload = Payload { kernel, initrd: None, firmware: None, mode: Mode::M };
-    let console = Arc::new(Console::new(Box::new(sink())).unwrap());
-    let mut runtime = Runtime::new(MachineConfig { payload, cpus, ..config }, console).unwrap();
+    let serial = Arc::new(Console::new(Box::new(sink())).unwrap());
+    let consoles = Consoles { serial, virtio: None };
+    let mut runtime = Runtime::new(MachineConfig { payload, cpus, ..config }, consoles).unwrap();
     let events = runtime.subscribe();
     (runtime, events)
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -157,4 +157,24 @@ fn the_monitor_has_its_commands_and_the_guest_its_keys() {
     session.expect("demo>");
     session.type_in("\x01cexit 4\r");
     session.ends_with(4);
+}
+
+#[test]
+fn a_console_on_a_pseudo_terminal_is_reached_by_its_path() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../images/demo/demo.bin");
+    let mut command = vm_boot();
+    command.args(["run", "--kernel", demo, "--memory", "8M", "--serial", "pty"]);
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    let path = said.trim().strip_prefix("console on ").unwrap();
+    let mut console = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let output = follow(console.try_clone().unwrap());
+    let mut seen = String::new();
+    while !seen.contains("demo>") {
+        seen.push_str(&String::from_utf8_lossy(&output.recv_timeout(LIMIT).unwrap()));
+    }
+    // No escapes here: every key is the guest's.
+    console.write_all(b"\x01x\x15exit 5\r").unwrap();
+    assert_eq!(wait(&mut child).code(), Some(5));
 }

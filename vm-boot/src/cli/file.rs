@@ -157,11 +157,11 @@ fn first_paragraph(error: &clap::Error) -> String {
 fn rebase(args: &mut RunArgs, directory: &Path) {
     let paths = [&mut args.kernel, &mut args.initrd, &mut args.firmware, &mut args.dtb, &mut args.dump_dtb];
     let disks = args.disk.iter_mut().map(|disk| &mut disk.file);
-    let serial = match &mut args.serial {
+    let lines = [&mut args.serial, &mut args.virtio_console].into_iter().filter_map(|line| match line {
         Some(Serial::File(path)) => Some(path),
         _ => None,
-    };
-    for path in paths.into_iter().flatten().chain(disks).chain(serial) {
+    });
+    for path in paths.into_iter().flatten().chain(disks).chain(lines) {
         *path = directory.join(&*path);
     }
 }

@@ -41,6 +41,7 @@ through HTIF: storing (code << 1) | 1 there. A configuration file has the same n
 /// Boots unmodified RISC-V systems: a 64-bit RISC-V machine as a program.
 #[derive(Debug, Parser)]
 #[command(name = "vm-boot", version, long_version = crate::version::LONG, after_help = EXAMPLES)]
+#[command(disable_help_flag = true)]
 pub struct Cli {
     /// What to do; without a word, the demo.
     #[command(subcommand)]
@@ -48,7 +49,13 @@ pub struct Cli {
     /// Logging, the same for every command.
     #[command(flatten)]
     pub logging: Logging,
+    /// Print this help
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, display_order = LAST)]
+    help: Option<bool>,
 }
+
+/// Place of the options that every command has, in its help.
+const LAST: usize = 1000;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -81,10 +88,10 @@ pub struct DemoArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Logging {
     /// Log more to standard error: -v what happens, -vv details, -vvv everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = LAST)]
     pub verbose: u8,
     /// Form of the log
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    #[arg(long, global = true, value_enum, default_value = "text", display_order = LAST)]
     pub log: LogForm,
 }
 
@@ -153,9 +160,12 @@ pub struct RunArgs {
     /// Write the device tree to FILE and end without starting
     #[arg(long, value_name = "FILE")]
     pub dump_dtb: Option<PathBuf>,
-    /// Serial port: stdio, none, pty or file=PATH [default: stdio]
+    /// Serial port: stdio, none, pty or file=PATH [default: stdio, if nothing else is on it]
     #[arg(long, value_name = "WHERE")]
     pub serial: Option<Serial>,
+    /// A virtio console besides, for `console=hvc0`: stdio, none, pty or file=PATH [default: none]
+    #[arg(long, value_name = "WHERE")]
+    pub virtio_console: Option<Serial>,
     /// Random number device [default: on]
     #[arg(long, value_enum)]
     pub rng: Option<Switch>,
@@ -191,6 +201,7 @@ impl RunArgs {
             dtb: self.dtb.or(base.dtb),
             dump_dtb: self.dump_dtb.or(base.dump_dtb),
             serial: self.serial.or(base.serial),
+            virtio_console: self.virtio_console.or(base.virtio_console),
             rng: self.rng.or(base.rng),
             virtio: self.virtio.or(base.virtio),
             config: None,

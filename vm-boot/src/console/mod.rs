@@ -18,6 +18,7 @@ mod reader;
 
 use std::collections::VecDeque;
 use std::io::Write;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use vm_devices::ConsoleBackend;
@@ -29,6 +30,22 @@ pub use reader::{Listener, PROMPT, Reader, Typed};
 
 /// Bytes that wait for the guest; more than that stays with the host.
 const INPUT_LIMIT: usize = 1 << 16;
+
+/// The consoles of a machine.
+#[derive(Clone)]
+pub struct Consoles {
+    /// On the serial port.
+    pub serial: Arc<Console>,
+    /// On the virtio console, if there is one.
+    pub virtio: Option<Arc<Console>>,
+}
+
+impl Consoles {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Console>> {
+        [&self.serial].into_iter().chain(&self.virtio)
+    }
+}
 
 /// Both directions of the guest's serial line.
 pub struct Console {

@@ -63,7 +63,8 @@ fn load_elf(
     memory: &AddressSpace,
 ) -> Result<Kernel, Problem> {
     if source.len.is_none() {
-        return Err(Problem::Compression("a compressed ELF"));
+        let found = "one that is compressed or comes from a pipe".to_owned();
+        return Err(Problem::Format { expected: "an ELF as a plain file", found });
     }
     let program = elf::load(blob, &source.head, "kernel", layout, memory)?;
     Ok(Kernel { pc: program.entry, htif: program.htif, machine_mode: mode != Mode::S })

@@ -1,14 +1,14 @@
 //! The devices of the machine: which there are, where they sit, and how all of them are reset.
 //!
-//! Disks take the virtio transports from the first on, in the order given; the entropy source comes
-//! after them. The transports left over are there too, empty, as kernels probe all of them.
+//! Disks take the virtio transports from the first on, in the order given; then come
+//! the console and the entropy source. The transports left over are there too, empty, as kernels probe all of them.
 
 use std::sync::Arc;
 
 use vm_cpu::hart::Cluster;
 use vm_devices::map::{self, Window};
 use vm_devices::rtc::{HostWallClock, Rtc};
-use vm_devices::virtio::{Block, Disk, EmptySlot, Entropy, Version, VirtioDevice, VirtioMmio};
+use vm_devices::virtio::{Block, Disk, EmptySlot, Entropy, Version, VirtioConsole, VirtioDevice, VirtioMmio};
 use vm_devices::{Clint, ConsoleBackend, DeviceTree, MmioBus, MmioDevice, Plic, Power, PowerEvents, Uart};
 
 use vm_mmu::{AddressSpace, GuestMemory};
@@ -17,6 +17,7 @@ use super::MachineError;
 use super::wires::ClusterWires;
 use crate::cli::value::{Disk as DiskOption, Virtio};
 use crate::config::MachineConfig;
+use crate::console::Consoles;
 
 /// Phandles of the nodes that others refer to; the harts' interrupt controllers come after them.
 pub(super) const PLIC_PHANDLE: u32 = 1;
@@ -54,6 +55,7 @@ pub(super) struct Board {
     parts: Vec<Part>,
     uart: Arc<Uart>,
     plic: Arc<Plic>,
+    console: Option<Arc<VirtioMmio<GuestMemory, VirtioConsole>>>,
 }
 
 impl Board {
@@ -62,11 +64,11 @@ impl Board {
         config: &MachineConfig,
         memory: &AddressSpace,
         cluster: &Arc<Cluster>,
-        console: Arc<dyn ConsoleBackend>,
+        consoles: &Consoles,
         power: Arc<dyn PowerEvents>,
     ) -> Result<Self, MachineError> {
-        let mut board = Self::fixed(config.cpus, cluster, console, power);
-        board.add_virtio(config, &memory.memory())?;
+        let mut board = Self::fixed(config.cpus, cluster, consoles.serial.clone(), power);
+        board.add_virtio(config, consoles, &memory.memory())?;
         Ok(board)
     }
 
@@ -83,7 +85,7 @@ impl Board {
         let rtc = Arc::new(Rtc::new(Arc::new(HostWallClock), plic.line(map::RTC_IRQ)));
         let clint = Arc::new(Clint::new(harts, wires.clone(), wires));
         let test = Arc::new(Power::new(power));
-        let mut board = Self { parts: Vec::new(), uart: uart.clone(), plic: plic.clone() };
+        let mut board = Self { parts: Vec::new(), uart: uart.clone(), plic: plic.clone(), console: None };
         board.add(test, map::TEST, None, Some(TEST_PHANDLE), |_| ());
         board.add(rtc, map::RTC, Some(map::RTC_IRQ), None, Rtc::reset);
         board.add(clint, map::CLINT, None, None, Clint::reset);
@@ -104,13 +106,24 @@ impl Board {
         self.parts.push(Part { device, window, irq, phandle, reset: Box::new(move || reset(&again)) });
     }
 
-    fn add_virtio(&mut self, config: &MachineConfig, memory: &Arc<GuestMemory>) -> Result<(), MachineError> {
+    fn add_virtio(
+        &mut self,
+        config: &MachineConfig,
+        consoles: &Consoles,
+        memory: &Arc<GuestMemory>,
+    ) -> Result<(), MachineError> {
         let mut slots = (0..map::VIRTIO_SLOTS).filter_map(|n| Some((map::virtio(n)?, map::virtio_irq(n)?)));
         for option in &config.disks {
             let device = open_disk(option)?;
             let version = version(option.transport.unwrap_or(config.virtio));
             let (window, irq) = slots.next().ok_or(MachineError::NoSlot)?;
             self.add_transport(version, device, memory, window, irq);
+        }
+        if let Some(console) = &consoles.virtio {
+            let (window, irq) = slots.next().ok_or(MachineError::NoSlot)?;
+            let device = VirtioConsole::new(console.clone());
+            let transport = self.add_transport(version(config.virtio), device, memory, window, irq);
+            self.console = Some(transport);
         }
         if config.rng {
             let (window, irq) = slots.next().ok_or(MachineError::NoSlot)?;
@@ -130,9 +143,10 @@ impl Board {
         memory: &Arc<GuestMemory>,
         window: Window,
         irq: u32,
-    ) {
+    ) -> Arc<VirtioMmio<GuestMemory, D>> {
         let transport = VirtioMmio::new(version, device, memory.clone(), self.plic.line(irq));
-        self.add(transport, window, Some(irq), None, VirtioMmio::reset);
+        self.add(transport.clone(), window, Some(irq), None, VirtioMmio::reset);
+        transport
     }
 
     /// The bus with all devices on it.
@@ -155,6 +169,11 @@ impl Board {
     /// The serial port, which has to hear of input.
     pub fn uart(&self) -> &Arc<Uart> {
         &self.uart
+    }
+
+    /// The virtio console, if there is one, which has to hear of input too.
+    pub fn console(&self) -> Option<&VirtioMmio<GuestMemory, VirtioConsole>> {
+        self.console.as_deref()
     }
 
     /// The nodes of the device tree, in order of address.

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use vm_cpu::csr::Priv;
 use vm_cpu::hart::{Bus, Clock, Cluster, Entry as HartEntry, Hart};
 use vm_devices::map::RAM_BASE;
-use vm_devices::{ConsoleBackend, PowerEvents, Uart};
+use vm_devices::{PowerEvents, Uart};
 use vm_mmu::{AddressSpace, Backend, Perm};
 
 use crate::config::MachineConfig;
+use crate::console::Consoles;
 use crate::loader::{self, DynamicInfo, Entry, Htif, Loaded};
 use crate::sbi::hsm::HartStates;
 use board::Board;
@@ -53,7 +54,7 @@ impl Machine {
     /// Puts a machine together. Nothing is loaded yet.
     pub fn assemble(
         config: MachineConfig,
-        console: Arc<dyn ConsoleBackend>,
+        consoles: &Consoles,
         power: Arc<dyn PowerEvents>,
     ) -> Result<Self, MachineError> {
         let ram = RAM_BASE..RAM_BASE + config.memory;
@@ -61,7 +62,7 @@ impl Machine {
         memory.map(ram, Backend::Linear { huge: false }, Perm::RWX)?;
         let cluster = Cluster::new(config.cpus, Clock::host());
         memory.tracker().set_listener(cluster.clone());
-        let board = Board::new(&config, &memory, &cluster, console, power)?;
+        let board = Board::new(&config, &memory, &cluster, consoles, power)?;
         let bus = Arc::new(DeviceBus(board.bus()?));
         let harts = HartStates::new(config.cpus);
         Ok(Self { config, memory: Arc::new(memory), cluster, bus, board, harts })
@@ -90,6 +91,13 @@ impl Machine {
     /// The serial port.
     pub fn uart(&self) -> &Arc<Uart> {
         self.board.uart()
+    }
+
+    /// The virtio console has input again.
+    pub fn virtio_console_ready(&self) {
+        if let Some(console) = self.board.console() {
+            console.input_ready();
+        }
     }
 
     /// A hart, for its thread.

@@ -11,10 +11,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use vm_devices::PowerEvents;
 
 use super::state::{Command, Illegal};
-use crate::console::{Listener, Typed};
+use crate::console::{Console, Listener, Typed};
 
 /// Something for the control plane.
-#[derive(Debug)]
 pub enum Message {
     /// A command, and where to say what became of it.
     Command(Command, Option<Sender<Result<(), Illegal>>>),
@@ -32,19 +31,18 @@ pub enum Message {
         /// Why.
         reason: String,
     },
-    /// Somebody typed something for the machine.
-    Typed(Typed),
+    /// Somebody typed something for the machine, on this console.
+    Typed(Typed, Arc<Console>),
 }
 
 /// The way in; clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Mailbox {
     queue: Sender<Message>,
     bell: Arc<UnixStream>,
 }
 
 /// The way out.
-#[derive(Debug)]
 pub struct Inbox {
     queue: Receiver<Message>,
     bell: UnixStream,
@@ -106,6 +104,8 @@ pub struct Keyboard<F> {
     pub ready: F,
     /// Where the rest goes.
     pub mailbox: Mailbox,
+    /// Where answers are printed.
+    pub console: Arc<Console>,
 }
 
 impl<F: Fn() + Send> Listener for Keyboard<F> {
@@ -114,7 +114,7 @@ impl<F: Fn() + Send> Listener for Keyboard<F> {
     }
 
     fn typed(&self, what: Typed) {
-        self.mailbox.post(Message::Typed(what));
+        self.mailbox.post(Message::Typed(what, self.console.clone()));
     }
 }
 

@@ -27,7 +27,7 @@ use std::time::Instant;
 use thiserror::Error;
 
 use crate::config::MachineConfig;
-use crate::console::{Console, Input, PROMPT, Reader, Typed};
+use crate::console::{Console, Consoles, Input, PROMPT, Reader, Typed};
 use crate::loader::Htif;
 use crate::machine::{Machine, MachineError};
 pub use control::drive;
@@ -76,7 +76,7 @@ pub enum RuntimeError {
 /// A machine and its life.
 pub struct Runtime {
     machine: Arc<Machine>,
-    console: Arc<Console>,
+    consoles: Consoles,
     mailbox: Mailbox,
     inbox: Inbox,
     crew: Option<Crew>,
@@ -90,13 +90,14 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// A stopped machine on a console.
-    pub fn new(config: MachineConfig, console: Arc<Console>) -> Result<Self, RuntimeError> {
+    /// A stopped machine on its consoles.
+    pub fn new(config: MachineConfig, consoles: Consoles) -> Result<Self, RuntimeError> {
         let (mailbox, inbox) = mailbox()?;
-        let machine = Arc::new(Machine::assemble(config, console.clone(), Arc::new(mailbox.clone()))?);
+        let machine = Arc::new(Machine::assemble(config, &consoles, Arc::new(mailbox.clone()))?);
+        machine.cluster().watch_timers()?;
         Ok(Self {
             machine,
-            console,
+            consoles,
             mailbox,
             inbox,
             crew: None,
@@ -123,8 +124,7 @@ impl Runtime {
         self.started = Instant::now();
         let start = self.machine.power_on()?;
         self.htif = start.htif;
-        let crew = Crew::new(&self.machine, &self.console, &self.mailbox)?;
-        self.machine.cluster().watch_timers()?;
+        let crew = Crew::new(&self.machine, &self.consoles.serial, &self.mailbox)?;
         crew.begin(&start);
         self.crew = Some(crew);
         self.update_state(State::Running);
@@ -152,7 +152,7 @@ impl Runtime {
                 if let Some(ticks) = self.paused_at.take() {
                     self.machine.set_clock(ticks);
                 }
-                self.console.hold();
+                self.consoles.iter().for_each(|console| console.hold());
                 self.crew.iter().for_each(Crew::go);
             }
             State::Paused => {
@@ -219,12 +219,27 @@ impl Runtime {
         self.inbox.bell()
     }
 
-    /// Starts reading the console's input.
+    /// Starts reading the input of the serial port's console.
     pub fn listen(&self, input: Input) -> io::Result<Reader> {
         let machine = self.machine.clone();
-        let ready = move || machine.uart().input_ready();
-        let keyboard = Keyboard { ready, mailbox: self.mailbox.clone() };
-        Reader::start(input, self.console.clone(), Box::new(keyboard))
+        self.read(input, &self.consoles.serial, move || machine.uart().input_ready())
+    }
+
+    /// Starts reading the input of the virtio console, if there is one.
+    pub fn listen_virtio(&self, input: Input) -> io::Result<Option<Reader>> {
+        let machine = self.machine.clone();
+        let ready = move || machine.virtio_console_ready();
+        self.consoles.virtio.as_ref().map(|console| self.read(input, console, ready)).transpose()
+    }
+
+    fn read(
+        &self,
+        input: Input,
+        console: &Arc<Console>,
+        ready: impl Fn() + Send + 'static,
+    ) -> io::Result<Reader> {
+        let keyboard = Keyboard { ready, mailbox: self.mailbox.clone(), console: console.clone() };
+        Reader::start(input, console.clone(), Box::new(keyboard))
     }
 
     fn handle(&mut self, message: Message) -> Result<(), RuntimeError> {
@@ -243,11 +258,11 @@ impl Runtime {
                 }
             }
             Message::HartFailed { hart, reason } => return Err(RuntimeError::Hart { hart, reason }),
-            Message::Typed(Typed::Quit) => self.quit(),
-            Message::Typed(Typed::Command(line)) => {
+            Message::Typed(Typed::Quit, _) => self.quit(),
+            Message::Typed(Typed::Command(line), console) => {
                 let answer = self.monitor(&line)?;
-                self.console.print(&answer.replace('\n', "\r\n"));
-                self.console.print(PROMPT);
+                console.print(&answer.replace('\n', "\r\n"));
+                console.print(PROMPT);
             }
         }
         Ok(())
@@ -288,13 +303,13 @@ impl Runtime {
 
     /// Brings the harts to rest. One that waits for the console's output is let go.
     fn rest(&mut self) {
-        self.console.release();
+        self.consoles.iter().for_each(|console| console.release());
         self.crew.iter().for_each(Crew::hold);
     }
 
     fn poll_htif(&mut self) {
         let Some(htif) = self.htif else { return };
-        match htif::poll(htif, self.machine.memory(), &*self.console) {
+        match htif::poll(htif, self.machine.memory(), &*self.consoles.serial) {
             Ok(None) => {}
             Ok(Some(code)) => self.power_off(exit_code(code)),
             Err(error) => {
