@@ -9,6 +9,10 @@ CARGO ?= cargo
 # More arguments for the VM of `make boot` and `make debian`, say RUN='--cpus 4'.
 RUN ?=
 
+# Arguments for the program of `make bench`, say BENCH='--runs 1 --only boot'; `--help`
+# lists them.
+BENCH ?=
+
 # The disk `make debian` boots: a copy of the image, made once, that keeps what is
 # done in it. Remove it to start afresh.
 DISK ?= $(OUT)/debian-disk.img
@@ -64,4 +68,4 @@ bench: ## measure against QEMU and native code, print medians and ratios
 	$(CARGO) build --release -p vm-boot -p images
 	$(IMAGES) linux-busybox
 	$(IMAGES) qemu
-	$(CARGO) run --release -p tests --bin bench
+	$(CARGO) run --release -p tests --bin bench -- $(BENCH)
