@@ -17,7 +17,7 @@ mod program;
 mod qemu;
 mod shrink;
 
-pub use generate::generate;
+pub use generate::{Repertoire, generate};
 pub use image::Record;
 pub use machine::Machine;
 pub use program::Program;

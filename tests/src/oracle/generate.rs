@@ -27,16 +27,31 @@ const REACH: i32 = SCRATCH as i32 / 2;
 /// The longest access.
 const LONGEST: i32 = 16;
 
-/// The program of a seed, with instructions of `extensions`.
-pub fn generate(seed: u64, extensions: Extensions) -> Program {
+/// What programs are made of: every instruction of `extensions`, but for those of `without`.
+#[derive(Clone, Copy, Debug)]
+pub struct Repertoire<'a> {
+    /// Extensions.
+    pub extensions: Extensions,
+    /// Instructions left out.
+    pub without: &'a [Op],
+}
+
+impl Repertoire<'_> {
+    fn has(&self, op: Op) -> bool {
+        self.extensions.has(op.row().needs) && !self.without.contains(&op)
+    }
+}
+
+/// The program of a seed.
+pub fn generate(seed: u64, repertoire: Repertoire) -> Program {
     let mut random = Random::new(seed);
     let base = random.pick(&[2, 2, 8, 9, 11, 15, 1, 5, 20, 31]);
     let start = start(&mut random);
-    let rows = Rows::of(extensions);
+    let rows = Rows::of(repertoire);
     let mut body = Body {
         random,
         rows: &rows,
-        extensions,
+        repertoire,
         base,
         kept: 1 << base,
         items: Vec::new(),
@@ -162,10 +177,10 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(extensions: Extensions) -> Rows {
-        let there = |op: &&Op| extensions.has(op.row().needs);
+    fn of(repertoire: Repertoire) -> Rows {
+        let there = |op: &Op| repertoire.has(*op);
         let ops =
-            |kind: Kind| Op::ALL.iter().filter(there).copied().filter(|&op| Kind::of(op) == kind).collect();
+            |kind: Kind| Op::ALL.iter().copied().filter(there).filter(|&op| Kind::of(op) == kind).collect();
         let compressed =
             rvc::ROWS.iter().filter(|row| row.name != "c.ebreak" && Kind::of(row.op) != Kind::Control);
         Rows {
@@ -216,7 +231,7 @@ impl Kind {
 struct Body<'a> {
     random: Random,
     rows: &'a Rows,
-    extensions: Extensions,
+    repertoire: Repertoire<'a>,
     base: u8,
     /// Registers that may not be written now, as bits.
     kept: u32,
@@ -309,15 +324,17 @@ impl Body<'_> {
         self.put(group, word(op, operands, flags));
     }
 
-    /// Whether an instruction writes only what may be written.
+    /// Whether an instruction is one of the repertoire and writes only what may be written.
     fn may(&self, insn: &Insn) -> bool {
-        Effects::of(insn).x_written & self.kept == 0
+        self.repertoire.has(insn.op) && Effects::of(insn).x_written & self.kept == 0
     }
 
     fn compressed(&mut self) {
         let row = self.random.pick(&self.rows.compressed);
         let half = (row.pattern.value | self.random.word() as u32 & row.pattern.open) as u16;
-        let Some(insn) = decode(half.into(), self.extensions).filter(|insn| self.may(insn)) else { return };
+        let Some(insn) = decode(half.into(), self.repertoire.extensions).filter(|insn| self.may(insn)) else {
+            return;
+        };
         if Kind::of(insn.op) == Kind::Control {
             return; // `c.add` of x0 is a `c.jalr`
         }

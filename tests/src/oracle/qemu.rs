@@ -9,11 +9,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use vm_cpu::isa::asm::assemble;
-use vm_cpu::isa::{Extension, Extensions};
+use vm_cpu::isa::{Extension, Extensions, Op};
 
 use super::elf::{self, Segment};
 use super::image::{CODE, Image, Record};
-use super::{Outcome, Program, Runner};
+use super::{Outcome, Program, Repertoire, Runner};
 use crate::host;
 
 const PROGRAM: &str = "qemu-riscv64";
@@ -42,6 +42,11 @@ const PROBES: &[(Extension, &str)] = &[
     (Extension::Zbs, "bset a0,a1,a2"),
 ];
 
+/// Instructions that a QEMU still in use gets wrong, with a program that ends badly where it does.
+const DEFECTS: &[(Op, &str)] =
+    // 7.2, which is Debian 12's, counts on into the upper half.
+    &[(Op::ctzw, "li a0,1; slli a0,a0,63; ctzw a0,a0; li a1,32; beq a0,a1,right; ebreak; right: nop")];
+
 /// RV64GC, without which it is no oracle.
 const BASE: Extensions = Extensions::I
     .with(Extensions::M)
@@ -58,6 +63,8 @@ pub struct Qemu {
     pub version: String,
     /// What both it and our tables have.
     pub extensions: Extensions,
+    /// Instructions that this version gets wrong.
+    pub defects: Vec<Op>,
     directory: tempfile::TempDir,
 }
 
@@ -74,7 +81,7 @@ impl Qemu {
         let version = Command::new(&path).arg("--version").output().expect("QEMU starts").stdout;
         let version = String::from_utf8_lossy(&version).lines().next().unwrap_or_default().to_owned();
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut qemu = Qemu { path, model: "", version, extensions: BASE, directory };
+        let mut qemu = Qemu { path, model: "", version, extensions: BASE, defects: Vec::new(), directory };
         let runs = MODELS.iter().any(|model| {
             qemu.model = model;
             qemu.has("c.fldsp fa0, 0(sp); mulw a0,a0,a0")
@@ -84,7 +91,14 @@ impl Qemu {
             let present = qemu.has(source);
             qemu.extensions.set(extension, present);
         }
+        let wrong = |(op, source): &(Op, &str)| qemu.extensions.has(op.row().needs) && !qemu.has(source);
+        qemu.defects = DEFECTS.iter().filter(|defect| wrong(defect)).map(|(op, _)| *op).collect();
         qemu
+    }
+
+    /// What can be compared with it.
+    pub fn repertoire(&self) -> Repertoire<'_> {
+        Repertoire { extensions: self.extensions, without: &self.defects }
     }
 
     /// Extensions that our tables have and this QEMU has not.
