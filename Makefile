@@ -49,11 +49,12 @@ demo: ## run the guest that is built into vm-boot
 	$(CARGO) run --release
 
 test: ## all that CI runs: set-up, formatting, lints, tests, boots
-	@tools/set-up boot test
+	@tools/set-up boot debian test
 	$(MAKE) --no-print-directory lint
 	$(CARGO) build --profile checked -p vm-boot -p images
 	$(TARGET)/checked/images linux-busybox
 	$(TARGET)/checked/images firmware
+	$(TARGET)/checked/images debian
 	$(MAKE) --no-print-directory unit
 
 lint: ## formatting and lints, as CI wants them

@@ -51,11 +51,16 @@ fn build_vm_boot() -> PathBuf {
 }
 
 /// A command for a program of the host, which is in Debian's package `package`.
+///
+/// Tools for file systems live in sbin, which is not on everyone's path.
 pub fn program(name: &str, package: &str) -> Command {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()));
-    assert!(found, "{name} is not installed: it is in Debian's package {package}");
-    Command::new(name)
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let found =
+        std::env::split_paths(&path).chain(sbin).map(|dir| dir.join(name)).find(|path| path.is_file());
+    Command::new(
+        found.unwrap_or_else(|| panic!("{name} is not installed: it is in Debian's package {package}")),
+    )
 }
 
 /// How a child process ended.

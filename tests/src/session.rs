@@ -64,6 +64,12 @@ impl Session {
         }
     }
 
+    /// Ends it at once, without a chance to do anything more.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs still");
+        self.child.wait().expect("our own child");
+    }
+
     /// Waits for its end; gives the exit code, or `None` for a signal, and what it printed last.
     pub fn end(mut self, limit: Duration) -> (Option<i32>, String) {
         let deadline = Instant::now() + limit;
