@@ -4,8 +4,8 @@
 //! **Invariant.** At most half of the slots are taken, so every probe ends; keys are never removed
 //! one by one (a dead translation keeps its number for when its code comes back).
 
-/// 2^64 / φ, odd: spreads strided keys evenly over the upper bits.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+use crate::hash::hash;
+
 const EMPTY: u32 = u32::MAX;
 const FIRST_BITS: u32 = 10;
 
@@ -77,8 +77,7 @@ impl Index {
 
     #[inline]
     fn home(&self, key: u64) -> usize {
-        // The fold helps strides of a page and more, which lie badly to the golden ratio by itself.
-        ((key ^ key >> 14).wrapping_mul(GOLDEN) >> self.shift) as usize
+        (hash(key) >> self.shift) as usize
     }
 
     /// The slot of `key`, or the free one where it belongs.

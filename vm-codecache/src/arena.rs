@@ -1,0 +1,131 @@
+//! The memory that code runs from: one memfd, mapped once, read and execute only.
+//!
+//! ```text
+//!   pwrite ──► memfd ◄── mmap(PROT_READ | PROT_EXEC, MAP_SHARED) ◄── harts fetch
+//! ```
+//!
+//! **Invariant.** No mapping of the memory is writable, ever: code is written through the file. The
+//! file's size is sealed; who frees a range punches a hole in it.
+#![allow(unsafe_code, reason = "maps the code, and unmaps it when nobody can run it any more")]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::ptr;
+
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
+};
+use rustix::io::{Errno, pread, pwrite};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// See the module.
+pub struct Arena {
+    file: OwnedFd,
+    base: usize,
+    len: usize,
+}
+
+impl Arena {
+    /// `len` bytes, a multiple of the page size, none of them resident.
+    pub fn new(len: usize) -> io::Result<Self> {
+        let file = create()?;
+        ftruncate(&file, len as u64)?;
+        fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+        // SAFETY: a new mapping at a place of the kernel's choice; it aliases no Rust object, and
+        // nothing here makes references into it.
+        let base = unsafe {
+            mmap(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::EXEC, MapFlags::SHARED, &file, 0)?
+        };
+        Ok(Self { file, base: base.addr(), len })
+    }
+
+    /// Host address of byte `offset`.
+    pub fn address(&self, offset: u64) -> u64 {
+        self.base as u64 + offset
+    }
+
+    /// Offset of a host address, if it lies inside.
+    pub fn offset(&self, address: u64) -> Option<u64> {
+        let offset = address.wrapping_sub(self.base as u64);
+        (offset < self.len as u64).then_some(offset)
+    }
+
+    /// Writes code. The caller owns the range.
+    pub fn write(&self, offset: u64, code: &[u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < code.len() {
+            match pwrite(&self.file, &code[done..], offset + done as u64) {
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads code back.
+    pub fn read(&self, offset: u64, code: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < code.len() {
+            match pread(&self.file, &mut code[done..], offset + done as u64) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the memory of a range back to the host; it reads as zeroes.
+    pub fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        Ok(fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)?)
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: `base` and `len` are those of the mapping made in `new`, unmapped only here. Whoever
+        // runs code in it holds a `Reader`, and with it the cache that owns this.
+        // A refusal would leave the mapping in place, which harms nobody.
+        let _ = unsafe { munmap(ptr::with_exposed_provenance_mut(self.base), self.len) };
+    }
+}
+
+fn create() -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // A file that cannot be executed as a program (mapping it is another matter); kernels before 6.3
+    // do not know the flag.
+    memfd_create("translations", flags | MemfdFlags::NOEXEC_SEAL)
+        .or_else(|e| if e == Errno::INVAL { memfd_create("translations", flags) } else { Err(e) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_punched_out() {
+        let arena = Arena::new(1 << 20).unwrap();
+        arena.write(4096, &[0xb8; 100]).unwrap();
+        let mut code = [0; 100];
+        arena.read(4096, &mut code).unwrap();
+        assert_eq!(code, [0xb8; 100]);
+        arena.punch(4096, 4096).unwrap();
+        arena.read(4096, &mut code).unwrap();
+        assert_eq!(code, [0; 100]);
+        assert!(arena.write(1 << 20, &[0]).is_err(), "the size is sealed");
+    }
+
+    #[test]
+    fn the_mapping_is_not_writable() {
+        let arena = Arena::new(1 << 20).unwrap();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let start = format!("{:x}-", arena.address(0));
+        let line = maps.lines().find(|line| line.starts_with(&start)).unwrap();
+        assert_eq!(line.split(' ').nth(1), Some("r-xs"), "{line}");
+        let executable =
+            |line: &str| line.split(' ').nth(1).is_some_and(|p| p.contains('w') && p.contains('x'));
+        assert!(!maps.lines().any(executable));
+    }
+}

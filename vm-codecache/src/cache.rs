@@ -1,0 +1,184 @@
+//! The cache as the engine sees it.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::birth::{New, Ticket};
+use crate::collect::Collector;
+use crate::config::Config;
+use crate::core::Core;
+use crate::death::Cause;
+use crate::error::{CacheError, Full};
+use crate::reader::Reader;
+use crate::slab::Slab;
+use crate::sync::Mutex;
+use crate::tally::Counters;
+use crate::zone::Zone;
+
+/// Longest probe that [`Counters::probe_lengths`] tells apart.
+const PROBES: usize = 16;
+
+/// Translations, their memory, and the cells that lead to them. `M` is what the engine keeps of each:
+/// it is dropped when the translation's memory is freed, on the thread that polls.
+pub struct CodeCache<M: Send + Sync + 'static> {
+    pub(crate) core: Arc<Core>,
+    metas: Slab<Meta<M>>,
+    collector: Mutex<Collector>,
+    kick: RwLock<Option<Box<dyn Fn() + Send + Sync>>>,
+}
+
+struct Meta<M>(RwLock<Option<M>>);
+
+impl<M> Default for Meta<M> {
+    fn default() -> Self {
+        Self(RwLock::new(None))
+    }
+}
+
+impl<M: Send + Sync + 'static> CodeCache<M> {
+    /// An empty cache. `stub` is the host address that cells without a translation hold: an exit back
+    /// to the dispatcher.
+    pub fn new(config: &Config, stub: u64) -> Result<Self, CacheError> {
+        let core = Core::new(config, stub)?;
+        Ok(Self {
+            core: Arc::new(core),
+            metas: Slab::new(config.translations),
+            collector: Mutex::new(Collector::new(config)),
+            kick: RwLock::new(None),
+        })
+    }
+
+    /// The number of a translation to be. `None` if all are taken, until a sweep has passed.
+    pub fn reserve(&self) -> Option<Ticket> {
+        self.core.reserve()
+    }
+
+    /// Address of the cell of a guest-physical address, for the code of the ticket's translation to
+    /// jump through: `jmp [cell]`. It stays this address's for as long as the ticket and then the
+    /// translation live. When all cells are taken the answer is one that always leads to the stub.
+    pub fn link(&self, ticket: &mut Ticket, gpa: u64) -> u64 {
+        self.core.link(ticket, gpa)
+    }
+
+    /// Makes a translation live: all cells of its entries lead to it. One that had these entries
+    /// before loses them, and dies when it has none left. Returns its number.
+    ///
+    /// The caller read the guest's bytes a while ago; whether they still are the same has to be
+    /// checked after this returns (and the translation killed if not). A write that the cache was
+    /// told of while this ran has killed it already.
+    pub fn publish(&self, ticket: Ticket, new: New<'_, M>) -> Result<u32, Full> {
+        self.core.publish(ticket, new, |number, meta| *self.metas.get(number).0.write() = Some(meta))
+    }
+
+    /// Address of the cell of `gpa`, if a translation is live there now. Takes no lock. The cell is
+    /// this address's until the caller's reader repins or unpins.
+    #[inline]
+    pub fn lookup(&self, gpa: u64) -> Option<u64> {
+        self.core.cells.find_live(gpa).map(|cell| cell.address())
+    }
+
+    /// As [`CodeCache::lookup`], whether a translation is live or not.
+    #[inline]
+    pub fn cell_of(&self, gpa: u64) -> Option<u64> {
+        self.core.cells.find(gpa).map(|cell| cell.address())
+    }
+
+    /// Kills every translation made from any of `granules` (a bit for each 64 bytes) of the page at
+    /// `page_gpa`. Returns how many; when it does, no cell leads to any of them.
+    pub fn invalidate(&self, page_gpa: u64, granules: u64, cause: Cause) -> usize {
+        self.invalidate_many(std::iter::once((page_gpa, granules)), cause)
+    }
+
+    /// As [`CodeCache::invalidate`] for several pages, with one synchronisation.
+    pub fn invalidate_many(&self, ranges: impl Iterator<Item = (u64, u64)>, cause: Cause) -> usize {
+        self.core.tally.pauses.time(|| self.core.invalidate(ranges, cause))
+    }
+
+    /// Kills one translation. Whether it was live.
+    pub fn kill(&self, number: u32, cause: Cause) -> bool {
+        self.core.tally.pauses.time(|| self.core.kill_if(number, cause, |_| true))
+    }
+
+    /// Kills all translations, in every zone. Returns how many.
+    pub fn kill_all(&self, cause: Cause) -> usize {
+        self.core.kill_all(cause)
+    }
+
+    /// Kills the translations made from a page that `keep` does not want. `keep` must not call the
+    /// cache.
+    pub fn retain_page(&self, page_gpa: u64, keep: impl Fn(&M) -> bool, cause: Cause) -> usize {
+        let keep = |number| self.meta(number, &keep).unwrap_or(true);
+        self.core.tally.pauses.time(|| self.core.retain(page_gpa, keep, cause))
+    }
+
+    /// Calls `f` with the metadata of a translation that is not freed yet.
+    pub fn meta<R>(&self, number: u32, f: impl FnOnce(&M) -> R) -> Option<R> {
+        if number >= self.core.translations.end() {
+            return None;
+        }
+        self.metas.get(number).0.read_recursive().as_ref().map(f)
+    }
+
+    /// The translation whose code is at a host address: live, or dead and not freed yet.
+    pub fn resolve(&self, host_pc: u64) -> Option<u32> {
+        self.core.resolve(host_pc)
+    }
+
+    /// A reader for the calling thread, which runs a hart.
+    pub fn reader(self: &Arc<Self>) -> Reader<M> {
+        Reader::new(self.clone())
+    }
+
+    /// Does a piece of what is due: counts heat, sweeps, frees what no hart can run any more. Called
+    /// regularly by a thread that is no hart's. Whether there is more to do right away.
+    pub fn poll(&self) -> bool {
+        // Whoever polls already does it for all.
+        let Some(mut collector) = self.collector.try_lock() else { return false };
+        let free = |number| drop(self.metas.get(number).0.write().take());
+        self.core.tally.poll_time.time(|| collector.poll(&self.core, free, || self.kick()))
+    }
+
+    /// Sets what asks all harts to reach their safepoint, [`Reader::repin`], soon.
+    pub fn set_kick(&self, kick: Box<dyn Fn() + Send + Sync>) {
+        *self.kick.write() = Some(kick);
+    }
+
+    fn kick(&self) {
+        if let Some(kick) = &*self.kick.read() {
+            self.core.tally.kicks.add(1);
+            kick();
+        }
+    }
+
+    /// What happened so far, and what there is now.
+    pub fn counters(&self) -> Counters {
+        let (core, tally) = (&*self.core, &self.core.tally);
+        let [short, long, stable] = Zone::ALL.map(|zone| tally.zone(zone, core.zones.usage(zone)));
+        let mut probe_lengths = vec![0; PROBES];
+        core.cells.probe_lengths(&mut probe_lengths);
+        Counters {
+            published: short.published + long.published + stable.published,
+            short,
+            long,
+            stable,
+            translations: core.translations.used().into(),
+            killed: tally.causes(),
+            promoted_bytes: tally.promoted_bytes.get(),
+            compacted_bytes: tally.compacted_bytes.get(),
+            swept_bytes: tally.swept_bytes.get(),
+            regretted_bytes: tally.regretted_bytes.get(),
+            segments_freed: tally.segments_freed.get(),
+            sweep_time: tally.sweep_time.durations(),
+            epochs: tally.graces.get(),
+            epoch_time: tally.grace_time.durations(),
+            kicks: tally.kicks.get(),
+            pauses: tally.pauses.durations(),
+            poll_time: tally.poll_time.durations(),
+            windows: core.heat.window().into(),
+            cells: core.cells.used().into(),
+            granules: core.granules.used().into(),
+            probe_lengths,
+        }
+    }
+}

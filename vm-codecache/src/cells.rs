@@ -1,0 +1,222 @@
+//! Cells: the data slots that generated code jumps through, one for each code address that anything
+//! refers to.
+//!
+//! ```text
+//!  jmp [cell] ──► target: entry of the live translation, or the stub
+//!                 gpa     the address the cell stands for
+//!                 owner   number of the translation whose entry it holds
+//!                 refs    links that lead here + translations that enter here
+//! ```
+//!
+//! **Invariants.** Owner and references change only under the lock of the address's shard. A target
+//! is the stub or the entry of the owner. A cell without references is out of the index, and its
+//! number is given back only after the epoch: who saw its address jumps to the stub until then.
+//! Cell 0 belongs to no address and holds the stub for ever.
+
+use crate::hash::hash;
+use crate::shared_index::SharedIndex;
+use crate::slab::{NONE, Slab};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// One cell. Half a cache line, so that target and address come together.
+#[derive(Default)]
+#[repr(C, align(32))]
+pub struct Cell {
+    target: AtomicU64,
+    gpa: AtomicU64,
+    owner: AtomicU32,
+    refs: AtomicU32,
+    /// Next in a list of cells that wait for the epoch.
+    pub next: AtomicU32,
+}
+
+impl Cell {
+    /// What generated code bakes in.
+    pub fn address(&self) -> u64 {
+        self.target.as_ptr().addr() as u64
+    }
+
+    /// Where a jump through the cell leads now.
+    pub fn target(&self) -> u64 {
+        self.target.load(Ordering::Acquire)
+    }
+
+    /// The guest-physical address it stands for.
+    pub fn gpa(&self) -> u64 {
+        self.gpa.load(Ordering::Relaxed)
+    }
+}
+
+/// All cells and the index that finds them.
+pub struct Cells {
+    slab: Slab<Cell>,
+    index: SharedIndex,
+    stub: u64,
+}
+
+impl Cells {
+    /// No cells yet, room for `capacity`.
+    pub fn new(capacity: usize, stub: u64) -> Self {
+        let cells = Self { slab: Slab::new(capacity), index: SharedIndex::default(), stub };
+        cells.slab.get(NONE).target.store(stub, Ordering::Release);
+        cells
+    }
+
+    /// The cell of a number.
+    #[inline]
+    pub fn get(&self, number: u32) -> &Cell {
+        self.slab.get(number)
+    }
+
+    /// The cell of `gpa`, if there is one. No lock.
+    #[inline]
+    pub fn find(&self, gpa: u64) -> Option<&Cell> {
+        let hash = hash(gpa);
+        self.index.shard(hash).get(hash, |n| self.get(n).gpa() == gpa).map(|n| self.get(n))
+    }
+
+    /// As [`Cells::find`], if a translation is live there now. No lock.
+    #[inline]
+    pub fn find_live(&self, gpa: u64) -> Option<&Cell> {
+        self.find(gpa).filter(|cell| cell.target() != self.stub)
+    }
+
+    /// The cell of `gpa`, made if new, with one more reference. `None` if all cells are taken.
+    pub fn acquire(&self, gpa: u64) -> Option<u32> {
+        let hash = hash(gpa);
+        let mut shard = self.index.shard(hash).lock();
+        let number = match shard.get(hash, |n| self.get(n).gpa() == gpa) {
+            Some(number) => number,
+            None => {
+                let number = self.slab.take()?;
+                let cell = self.get(number);
+                cell.gpa.store(gpa, Ordering::Relaxed);
+                cell.target.store(self.stub, Ordering::Relaxed);
+                cell.owner.store(NONE, Ordering::Relaxed);
+                cell.refs.store(0, Ordering::Relaxed);
+                shard.insert(hash, number);
+                number
+            }
+        };
+        self.get(number).refs.fetch_add(1, Ordering::Relaxed);
+        Some(number)
+    }
+
+    /// Takes one reference away. Whether it was the last: then the cell is out of the index and the
+    /// caller's to give back after the epoch.
+    #[must_use]
+    pub fn release(&self, number: u32) -> bool {
+        let cell = self.get(number);
+        let hash = hash(cell.gpa());
+        let mut shard = self.index.shard(hash).lock();
+        let last = cell.refs.fetch_sub(1, Ordering::Relaxed) == 1;
+        if last {
+            debug_assert_eq!(cell.target(), self.stub, "an unreferenced cell leads nowhere");
+            shard.remove(hash, number);
+        }
+        last
+    }
+
+    /// Makes `owner` the translation of the cell, entered at `target`. `displaced` hears the number of
+    /// the one before, under the lock: that one cannot be freed while it owns a cell.
+    pub fn bind(&self, number: u32, owner: u32, target: u64, displaced: impl FnOnce(u32)) {
+        let cell = self.get(number);
+        let _shard = self.index.shard(hash(cell.gpa())).lock();
+        let before = cell.owner.swap(owner, Ordering::Relaxed);
+        cell.target.store(target, Ordering::Release);
+        if before != NONE {
+            displaced(before);
+        }
+    }
+
+    /// Sends the cell to `target`, if it still belongs to `owner`.
+    pub fn redirect(&self, number: u32, owner: u32, target: u64) {
+        let cell = self.get(number);
+        let _shard = self.index.shard(hash(cell.gpa())).lock();
+        if cell.owner.load(Ordering::Relaxed) == owner {
+            cell.target.store(target, Ordering::Release);
+        }
+    }
+
+    /// Sends the cell back to the stub, if it still belongs to `owner`.
+    pub fn unbind(&self, number: u32, owner: u32) {
+        let cell = self.get(number);
+        let _shard = self.index.shard(hash(cell.gpa())).lock();
+        if cell.owner.load(Ordering::Relaxed) == owner {
+            cell.target.store(self.stub, Ordering::Release);
+            cell.owner.store(NONE, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives a released cell back. The epoch has passed.
+    pub fn free(&self, number: u32) {
+        self.slab.give(number);
+    }
+
+    /// Cells there are, the ones that wait for the epoch too.
+    pub fn used(&self) -> u32 {
+        self.slab.used()
+    }
+
+    /// Cells there can be.
+    pub fn capacity(&self) -> u32 {
+        self.slab.capacity()
+    }
+
+    /// See [`SharedIndex::probe_lengths`].
+    pub fn probe_lengths(&self, histogram: &mut [u64]) {
+        self.index.probe_lengths(histogram);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STUB: u64 = 0x5000;
+
+    #[test]
+    fn a_cell_lives_as_long_as_something_refers_to_it() {
+        let cells = Cells::new(16, STUB);
+        let a = cells.acquire(0x8000_0000).unwrap();
+        assert_eq!(cells.acquire(0x8000_0000), Some(a));
+        assert_eq!(cells.get(a).target(), STUB);
+        assert!(!cells.release(a));
+        assert!(cells.find(0x8000_0000).is_some());
+        assert!(cells.release(a));
+        assert!(cells.find(0x8000_0000).is_none());
+        assert_eq!(cells.used(), 1, "not free before the epoch");
+        cells.free(a);
+        assert_eq!(cells.used(), 0);
+    }
+
+    #[test]
+    fn only_the_owner_moves_or_unbinds() {
+        let cells = Cells::new(16, STUB);
+        let a = cells.acquire(0x1000).unwrap();
+        cells.bind(a, 1, 0x100, |_| panic!("nobody was there"));
+        assert_eq!(cells.find_live(0x1000).unwrap().target(), 0x100);
+        let mut before = 0;
+        cells.bind(a, 2, 0x200, |old| before = old);
+        assert_eq!(before, 1);
+        cells.unbind(a, 1);
+        cells.redirect(a, 1, 0x300);
+        assert_eq!(cells.get(a).target(), 0x200);
+        cells.redirect(a, 2, 0x400);
+        assert_eq!(cells.get(a).target(), 0x400);
+        cells.unbind(a, 2);
+        assert!(cells.find_live(0x1000).is_none());
+    }
+
+    #[test]
+    fn the_cell_of_nobody_holds_the_stub() {
+        assert_eq!(Cells::new(1, STUB).get(NONE).target(), STUB);
+    }
+
+    #[test]
+    fn the_last_cell_is_an_answer_and_not_a_panic() {
+        let cells = Cells::new(1, STUB);
+        assert!(cells.acquire(0).is_some());
+        assert_eq!(cells.acquire(2), None);
+    }
+}

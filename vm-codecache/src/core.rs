@@ -1,0 +1,130 @@
+//! The part of a cache that does not know the engine's metadata: what is where, and how translations
+//! come and go.
+//!
+//! Order of locks: page of granules, stripe of translations, shard of cells; the zones' and the
+//! emptied segments' locks are held alone, last.
+
+use crate::arena::Arena;
+use crate::cells::Cells;
+use crate::config::Config;
+use crate::epoch::Epoch;
+use crate::error::CacheError;
+use crate::granules::Granules;
+use crate::heat::Heat;
+use crate::limbo::Limbo;
+use crate::slab::Slab;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::tally::Tally;
+use crate::translation::{Link, Translation};
+use crate::zone::{Piece, Zones};
+
+const STRIPES: usize = 64;
+const SEGMENTS_OF_A_SMALL_ZONE: usize = 8;
+const SEGMENT_MIN: usize = 64 << 10;
+const TRANSLATIONS_MAX: usize = 1 << 24;
+const ARENA_MAX: usize = 64 << 30;
+/// Places for cells, links and granules for each translation. They take no memory until used.
+const CELLS_EACH: usize = 4;
+const LINKS_EACH: usize = 32;
+const GRANULES_EACH: usize = 32;
+
+/// See the module.
+pub struct Core {
+    pub arena: Arena,
+    pub zones: Zones,
+    pub cells: Cells,
+    pub translations: Slab<Translation>,
+    pub links: Slab<Link>,
+    pub granules: Granules,
+    pub epoch: Epoch,
+    pub heat: Heat,
+    pub tally: Tally,
+    /// Translations that died.
+    pub dead: Limbo,
+    /// Cells nothing refers to.
+    pub unused: Limbo,
+    /// Grows with each cell that becomes unused.
+    pub cells_retired: AtomicU64,
+    /// Segments without a piece, not yet free.
+    pub emptied: Mutex<Vec<u32>>,
+    stripes: [Mutex<()>; STRIPES],
+}
+
+impl Core {
+    pub fn new(config: &Config, stub: u64) -> Result<Self, CacheError> {
+        check("number of translations", config.translations, 1, TRANSLATIONS_MAX, "1 to 2^24")?;
+        check("threshold", config.threshold.into(), 1, 100, "1 to 100 percent")?;
+        let sizes = [config.short, config.long, config.stable];
+        for size in sizes {
+            check("zone size", size, 0, ARENA_MAX, "at most 64 GiB")?;
+        }
+        let small = (config.short.min(config.long) / SEGMENTS_OF_A_SMALL_ZONE).max(SEGMENT_MIN);
+        let zones = Zones::new(sizes, config.segment.min(small));
+        let size = zones.size();
+        let arena = Arena::new(size).map_err(|source| CacheError::Arena { size, source })?;
+        let segments = size / zones.segment_size();
+        Ok(Self {
+            arena,
+            zones,
+            cells: Cells::new(config.translations * CELLS_EACH, stub),
+            translations: Slab::new(config.translations),
+            links: Slab::new(config.translations * LINKS_EACH),
+            granules: Granules::new(config.translations * GRANULES_EACH),
+            epoch: Epoch::new(),
+            heat: Heat::new(config.translations, segments),
+            tally: Tally::default(),
+            dead: Limbo::default(),
+            unused: Limbo::default(),
+            cells_retired: AtomicU64::new(0),
+            emptied: Mutex::new(Vec::with_capacity(segments)),
+            stripes: [const { Mutex::new(()) }; STRIPES],
+        })
+    }
+
+    /// The lock of a translation's state and place.
+    pub fn stripe(&self, number: u32) -> MutexGuard<'_, ()> {
+        self.stripes[number as usize % STRIPES].lock()
+    }
+
+    /// Hears of a segment whose last piece is gone.
+    pub fn report_emptied(&self, segment: u32) {
+        self.emptied.lock().push(segment);
+    }
+
+    /// Takes one reference from a cell; the last one sends it to limbo.
+    pub fn release_cell(&self, cell: u32) {
+        if self.cells.release(cell) {
+            self.unused.push(cell, &self.cells.get(cell).next);
+            self.cells_retired.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Releases the cells of a list of links, and the links.
+    pub fn drop_links(&self, first: u32) {
+        for (number, link) in crate::translation::links(&self.links, first) {
+            self.release_cell(link.cell.load(Ordering::Relaxed));
+            self.links.give(number);
+        }
+    }
+
+    /// Host address of the first byte of a piece.
+    pub fn address(&self, piece: Piece) -> u64 {
+        self.arena.address(piece.offset())
+    }
+
+    /// The translation whose code is at a host address.
+    pub fn resolve(&self, host_pc: u64) -> Option<u32> {
+        let owner = self.zones.owner(self.arena.offset(host_pc)?);
+        (owner != 0).then_some(owner)
+    }
+}
+
+fn check(
+    what: &'static str,
+    found: usize,
+    min: usize,
+    max: usize,
+    expected: &'static str,
+) -> Result<(), CacheError> {
+    if (min..=max).contains(&found) { Ok(()) } else { Err(CacheError::Range { what, found, expected }) }
+}
