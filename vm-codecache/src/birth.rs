@@ -150,9 +150,11 @@ impl Core {
         let translation = self.translations.get(number);
         let stripe = self.stripe(number);
         translation.place(piece);
-        self.zones.segment(self.zones.segment_of(piece)).live.fetch_add(piece.bytes, Ordering::Relaxed);
-        translation.heat.store(heat, Ordering::Relaxed);
-        translation.entered.store(self.heat.window(), Ordering::Relaxed);
+        let segment = self.zones.segment(self.zones.segment_of(piece));
+        segment.live.fetch_add(piece.bytes, Ordering::Relaxed);
+        // Counts as hot until a window has shown how it is.
+        segment.hot.fetch_add(piece.bytes, Ordering::Relaxed);
+        self.heat.start(translation, heat);
         if !known || translation.is(state::DOOMED) {
             translation.state.store(state::DYING, Ordering::Relaxed);
             drop(stripe);

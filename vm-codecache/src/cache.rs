@@ -40,12 +40,12 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
     /// An empty cache. `stub` is the host address that cells without a translation hold: an exit back
     /// to the dispatcher.
     pub fn new(config: &Config, stub: u64) -> Result<Self, CacheError> {
-        let core = Core::new(config, stub)?;
+        let core = Arc::new(Core::new(config, stub)?);
         Ok(Self {
-            core: Arc::new(core),
             metas: Slab::new(config.translations),
-            collector: Mutex::new(Collector::new(config)),
+            collector: Mutex::new(Collector::new(config, &core)),
             kick: RwLock::new(None),
+            core,
         })
     }
 
@@ -163,6 +163,7 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
             long,
             stable,
             translations: core.translations.used().into(),
+            live: tally.live(),
             killed: tally.causes(),
             promoted_bytes: tally.promoted_bytes.get(),
             compacted_bytes: tally.compacted_bytes.get(),

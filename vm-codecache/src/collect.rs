@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::core::Core;
+use crate::heat::Windows;
 use crate::slab::NONE;
+use crate::sweep::Sweeper;
 use crate::sync::Ordering;
 use crate::translation::state;
 use crate::zone::Piece;
@@ -21,20 +23,24 @@ const BATCH: usize = 64;
 /// See the module.
 pub struct Collector {
     slice: Duration,
+    windows: Windows,
+    sweeper: Sweeper,
     grace: u64,
     started: Option<Instant>,
     /// First dead translation and first unused cell of the grace that runs, or has passed.
     translations: u32,
     cells: u32,
-    /// Old places of translations that were moved.
+    /// Old places of translations that were moved: since the grace started, and before.
     left: Vec<Piece>,
     waiting: Vec<Piece>,
 }
 
 impl Collector {
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, core: &Core) -> Self {
         Self {
             slice: config.slice,
+            windows: Windows::new(config.window, core.zones.count()),
+            sweeper: Sweeper::new(config),
             grace: 0,
             started: None,
             translations: NONE,
@@ -47,22 +53,50 @@ impl Collector {
     /// One call of `CodeCache::poll`.
     pub fn poll(&mut self, core: &Core, free_meta: impl Fn(u32), kick: impl Fn()) -> bool {
         let end = Instant::now() + self.slice;
-        if let Some(started) = self.started {
-            if core.epoch.advance() < self.grace {
-                kick();
-                return false;
-            }
-            self.started = None;
-            core.tally.graces.add(1);
-            core.tally.grace_time.record(started.elapsed());
+        let more = self.collect(core, end, &free_meta)
+            || self.windows.step(core, end)
+            || self.sweeper.step(core, end, self.is_settled(core), &mut self.left);
+        self.start_grace(core);
+        if self.started.is_some() && !self.has_passed(core) {
+            kick();
+            return more;
         }
-        while self.free_some(core, &free_meta) {
+        more || !self.is_settled(core)
+    }
+
+    /// Frees what has had its grace, until `end`. Whether there is more.
+    fn collect(&mut self, core: &Core, end: Instant, free_meta: &impl Fn(u32)) -> bool {
+        if self.started.is_some() && !self.has_passed(core) {
+            return false;
+        }
+        while self.free_some(core, free_meta) {
             if Instant::now() >= end {
                 return true;
             }
         }
-        self.free_segments(core);
-        self.start_grace(core)
+        self.free_segments(core, end)
+    }
+
+    /// Whether the grace that was started has passed.
+    fn has_passed(&mut self, core: &Core) -> bool {
+        if core.epoch.advance() < self.grace {
+            return false;
+        }
+        if let Some(started) = self.started.take() {
+            core.tally.graces.add(1);
+            core.tally.grace_time.record(started.elapsed());
+        }
+        true
+    }
+
+    /// Whether nothing waits for a grace or for being freed.
+    fn is_settled(&self, core: &Core) -> bool {
+        self.is_drained() && core.dead.is_empty() && core.unused.is_empty() && self.left.is_empty()
+    }
+
+    /// Whether nothing is left of the last grace.
+    fn is_drained(&self) -> bool {
+        self.translations == NONE && self.cells == NONE && self.waiting.is_empty()
     }
 
     /// Frees some of what waited. Whether there may be more.
@@ -89,22 +123,26 @@ impl Collector {
         true
     }
 
-    /// Gives the memory of segments without pieces back. They were closed, and the last piece waited
-    /// for its grace: nobody can run there.
-    fn free_segments(&mut self, core: &Core) {
+    /// Gives the memory of segments without pieces back, until `end`. They were closed, and the last
+    /// piece waited for its grace: nobody can run there.
+    fn free_segments(&mut self, core: &Core, end: Instant) -> bool {
         while let Some(segment) = { core.emptied.lock().pop() } {
             let len = core.zones.segment_size() as u64;
             // A host that refuses keeps the memory; the segment is as good as new.
             let _ = core.arena.punch(core.zones.offset(segment), len);
             core.zones.free(segment);
             core.tally.segments_freed.add(1);
+            if Instant::now() >= end {
+                return true;
+            }
         }
+        false
     }
 
-    /// Starts a grace if anything waits for one.
-    fn start_grace(&mut self, core: &Core) -> bool {
-        if core.dead.is_empty() && core.unused.is_empty() && self.left.is_empty() {
-            return false;
+    /// Starts a grace for what died, if the one before is done with.
+    fn start_grace(&mut self, core: &Core) {
+        if self.started.is_some() || !self.is_drained() || self.is_settled(core) {
+            return;
         }
         self.translations = core.dead.take();
         self.cells = core.unused.take();
@@ -112,6 +150,5 @@ impl Collector {
         self.grace += 1;
         self.started = Some(Instant::now());
         core.epoch.start(self.grace);
-        true
     }
 }

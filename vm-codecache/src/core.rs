@@ -62,21 +62,20 @@ impl Core {
         let zones = Zones::new(sizes, config.segment.min(small));
         let size = zones.size();
         let arena = Arena::new(size).map_err(|source| CacheError::Arena { size, source })?;
-        let segments = size / zones.segment_size();
         Ok(Self {
             arena,
+            emptied: Mutex::new(Vec::with_capacity(zones.count())),
             zones,
             cells: Cells::new(config.translations * CELLS_EACH, stub),
             translations: Slab::new(config.translations),
             links: Slab::new(config.translations * LINKS_EACH),
             granules: Granules::new(config.translations * GRANULES_EACH),
             epoch: Epoch::new(),
-            heat: Heat::new(config.translations, segments),
+            heat: Heat::new(config.translations),
             tally: Tally::default(),
             dead: Limbo::default(),
             unused: Limbo::default(),
             cells_retired: AtomicU64::new(0),
-            emptied: Mutex::new(Vec::with_capacity(segments)),
             stripes: [const { Mutex::new(()) }; STRIPES],
         })
     }

@@ -85,11 +85,6 @@ impl Pin {
         // What was counted as dead before the epoch moved on is seen to be.
         fence(Ordering::Acquire);
     }
-
-    /// Whether pinned.
-    pub fn is_pinned(&self) -> bool {
-        self.guard.is_some()
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@
 //! freed when each hart has been at its safepoint since.
 
 #![deny(unsafe_code)]
-#![allow(dead_code, reason = "parts of the sweeper")]
 
 mod arena;
 mod birth;
@@ -32,6 +31,7 @@ mod limbo;
 mod reader;
 mod shared_index;
 mod slab;
+mod sweep;
 mod sync;
 mod tally;
 mod translation;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -56,7 +57,7 @@ pub struct Tally {
     pub sweep_time: Histogram,
     /// From the start of a grace until it passed.
     pub grace_time: Histogram,
-    /// Calls a hart waits for: it is the longest of these that the cache makes a guest wait.
+    /// Invalidations, which a hart waits for: nothing else of the cache makes a guest wait.
     pub pauses: Histogram,
     /// Calls of `poll`.
     pub poll_time: Histogram,
@@ -72,8 +73,19 @@ impl Tally {
         self.zones[zone as usize].full.add(1);
     }
 
-    pub fn swept(&self, zone: Zone) {
+    pub fn swept(&self, zone: Zone, time: Duration) {
         self.zones[zone as usize].sweeps.add(1);
+        self.sweep_time.record(time);
+    }
+
+    pub fn moved(&self, from: Zone, bytes: u32) {
+        let moved = if from == Zone::Short { &self.promoted_bytes } else { &self.compacted_bytes };
+        moved.add(bytes.into());
+    }
+
+    pub fn live(&self) -> u64 {
+        let published: u64 = self.zones.iter().map(|zone| zone.published.get()).sum();
+        published.saturating_sub(self.killed.iter().map(Count::get).sum())
     }
 
     pub fn killed(&self, cause: Cause) {
@@ -123,6 +135,8 @@ pub struct Counters {
     pub stable: ZoneCounters,
     /// Translations that have a number: reserved, live, or waiting for the epoch.
     pub translations: u64,
+    /// Translations that can be entered.
+    pub live: u64,
     /// Translations published since the start.
     pub published: u64,
     /// Translations killed, by cause.
@@ -145,7 +159,7 @@ pub struct Counters {
     pub epoch_time: Durations,
     /// Times harts were asked to reach their safepoint.
     pub kicks: u64,
-    /// Calls that a hart waits for (kills and invalidations).
+    /// Invalidations, which a hart waits for.
     pub pauses: Durations,
     /// Calls of `poll`.
     pub poll_time: Durations,

@@ -38,6 +38,8 @@ pub enum Zone {
 impl Zone {
     /// All, in the order of the arena.
     pub const ALL: [Zone; 3] = [Zone::Short, Zone::Long, Zone::Stable];
+    /// Those that are swept, in this order.
+    pub const SWEPT: [Zone; 2] = [Zone::Short, Zone::Long];
 }
 
 /// Which of a zone's open segments to allot from.
@@ -77,6 +79,8 @@ pub struct Segment {
     pub live: AtomicU32,
     /// Bytes of translations that were entered in the last whole window.
     pub hot: AtomicU32,
+    /// Window in which the sweeper found too much of it hot.
+    pub passed: AtomicU32,
     /// Order in which segments were opened.
     pub opened: AtomicU32,
     owners: OnceLock<Box<[AtomicU32]>>,
@@ -99,8 +103,6 @@ struct Area {
     /// Segments of the zone.
     first: u32,
     end: u32,
-    /// Free segments that fresh code may not take.
-    reserve: usize,
     room: Mutex<Room>,
 }
 
@@ -139,7 +141,7 @@ impl Zones {
             first = end;
             // Lowest first: the last of the list is taken first.
             let room = Room { free: (start..end).rev().collect(), ..Room::default() };
-            Area { first: start, end, reserve: 1, room: Mutex::new(room) }
+            Area { first: start, end, room: Mutex::new(room) }
         });
         let segments = (0..first).map(|_| Segment::default()).collect();
         Self { areas, segments, segment, opened: AtomicU32::new(0) }
@@ -148,6 +150,11 @@ impl Zones {
     /// Bytes of all zones.
     pub fn size(&self) -> usize {
         self.segments.len() * self.segment
+    }
+
+    /// Segments of all zones.
+    pub fn count(&self) -> usize {
+        self.segments.len()
     }
 
     /// Bytes of a segment: the longest code there can be.
@@ -170,10 +177,10 @@ impl Zones {
         (piece.offset() / self.segment as u64) as u32
     }
 
-    /// The zone a piece lies in.
-    pub fn zone_of(&self, piece: Piece) -> Zone {
-        let segment = self.segment_of(piece);
-        Zone::ALL.into_iter().find(|&z| segment < self.areas[z as usize].end).unwrap_or(Zone::Stable)
+    /// Free segments of a zone that fresh code may not take.
+    pub fn reserve(&self, zone: Zone) -> usize {
+        // Only the long-lived zone takes survivors.
+        usize::from(zone == Zone::Long)
     }
 
     /// Segments of a zone.
@@ -193,7 +200,7 @@ impl Zones {
         let mut room = area.room.lock();
         let fits = |open: &Open| open.mark + lines <= per_segment;
         if !room.open[purpose as usize].as_ref().is_some_and(fits) {
-            let reserve = if purpose == Purpose::Fresh && zone != Zone::Stable { area.reserve } else { 0 };
+            let reserve = if purpose == Purpose::Fresh { self.reserve(zone) } else { 0 };
             if room.free.len() <= reserve {
                 return None;
             }
@@ -216,15 +223,15 @@ impl Zones {
         let segment = self.segment(number);
         segment.owners.get_or_init(|| (0..self.segment / LINE).map(|_| AtomicU32::new(0)).collect());
         segment.opened.store(self.opened.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        segment.hot.store(0, Ordering::Relaxed);
+        segment.passed.store(0, Ordering::Relaxed);
         segment.pieces.store(1, Ordering::Relaxed);
     }
 
-    /// Closes a segment that is open, so that it may die.
-    pub fn close(&self, zone: Zone, purpose: Purpose, emptied: impl Fn(u32)) {
-        let open = self.areas[zone as usize].room.lock().open[purpose as usize].take();
-        if let Some(open) = open {
-            self.give_up(open.segment, &emptied);
-        }
+    /// Closes the open segments of a zone, so that they can be swept.
+    pub fn close(&self, zone: Zone, emptied: impl Fn(u32)) {
+        let open = std::mem::take(&mut self.areas[zone as usize].room.lock().open);
+        open.into_iter().flatten().for_each(|open| self.give_up(open.segment, &emptied));
     }
 
     /// Says who owns the lines of a piece; 0 for nobody.
@@ -319,7 +326,7 @@ mod tests {
         zones.own(b, 9);
         let owner = |at: u64| zones.owner(a.offset() + at);
         assert_eq!([owner(0), owner(127), owner(128), owner(191), owner(192)], [7, 7, 9, 9, 0]);
-        assert_eq!((zones.zone_of(a), zones.segment_of(b)), (Zone::Short, 0));
+        assert_eq!(zones.segment_of(b), 0);
     }
 
     #[test]
@@ -343,8 +350,8 @@ mod tests {
         let zones = zones();
         let full =
             |zone| (0..).take_while(|_| zones.allot(zone, Purpose::Fresh, 8192, |_| ()).is_some()).count();
-        assert_eq!((full(Zone::Short), full(Zone::Stable)), (3, 4));
-        assert!(zones.allot(Zone::Short, Purpose::Survivor, 8192, |_| ()).is_some());
+        assert_eq!((full(Zone::Short), full(Zone::Long)), (4, 3));
+        assert!(zones.allot(Zone::Long, Purpose::Survivor, 8192, |_| ()).is_some());
         assert!(zones.allot(Zone::Long, Purpose::Fresh, 8193, |_| ()).is_none(), "longer than a segment");
     }
 }

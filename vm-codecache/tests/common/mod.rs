@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vm_codecache::{CodeCache, Config, Full, New, Zone};
+use vm_codecache::{CodeCache, Config, Full, New, Reader, Zone};
 
 /// What the stub answers.
 pub const STUB: u32 = 0xffff_ffff;
@@ -63,4 +63,11 @@ pub fn call(cell: u64) -> u32 {
 pub fn target(cell: u64) -> u64 {
     // SAFETY: as in `call`: the address of an `AtomicU64` that lives as long as the cache.
     unsafe { (*std::ptr::with_exposed_provenance::<AtomicU64>(cell as usize)).load(Ordering::Acquire) }
+}
+
+/// Does what generated code does when it is entered.
+pub fn touch<M: Send + Sync>(reader: &Reader<M>, number: u32) {
+    // SAFETY: the array has a byte for each number, and lives as long as the reader. Only the cache's
+    // poll looks at it besides, which the caller does not run at the same time.
+    unsafe { *reader.touched().add(number as usize).cast_mut() = 1 }
 }
