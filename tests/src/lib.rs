@@ -6,6 +6,7 @@
 pub mod bare;
 pub mod bench;
 pub mod facts;
+pub mod fuzz;
 pub mod guest;
 pub mod host;
 pub mod oracle;

@@ -30,6 +30,8 @@ struct Segment {
     offset: u64,
     file_len: u64,
     at: u64,
+    /// Where the program sees it once it has page tables.
+    virt: u64,
     len: u64,
 }
 
@@ -57,8 +59,20 @@ pub(super) fn load(
         segment.at = segment.at.wrapping_add(bias);
         place(segment, &mut *file, file_len, name, layout, memory)?;
     }
-    let entry = header.e_entry(LE).wrapping_add(bias);
-    Ok(Program { entry, htif: find_htif(header, &cache)? })
+    Ok(Program { entry: entry(header.e_entry(LE), bias, &segments)?, htif: find_htif(header, &cache)? })
+}
+
+/// The physical address of the entry, which kernels that are linked high give as a virtual one. A hart
+/// can only begin where something has been loaded.
+fn entry(named: u64, bias: u64, segments: &[Segment]) -> Result<u64, Problem> {
+    let inside = |address: u64, start: fn(&Segment) -> u64| {
+        let found = segments.iter().find(|segment| address.wrapping_sub(start(segment)) < segment.len);
+        found.map(|segment| segment.at + (address - start(segment)))
+    };
+    let found = inside(named.wrapping_add(bias), |segment| segment.at).or_else(|| inside(named, |s| s.virt));
+    let expected = "an even address in one of its segments";
+    let refused = Problem::Header { what: "entry address of the program", expected, found: named };
+    found.filter(|entry| entry.is_multiple_of(2)).ok_or(refused)
 }
 
 /// Class, byte order, machine and type, each with its own message.
@@ -99,6 +113,7 @@ fn segments<'data, R: ReadRef<'data>>(
             offset: header.p_offset(LE),
             file_len: header.p_filesz(LE),
             at: header.p_paddr(LE),
+            virt: header.p_vaddr(LE),
             len: header.p_memsz(LE),
         })
         .collect();
@@ -257,6 +272,23 @@ pub(super) mod tests {
         let mut no_segment = synthetic(BASE);
         no_segment[56] = 0;
         assert!(matches!(load_bytes(&no_segment).0, Err(Problem::Elf(_))));
+    }
+
+    #[test]
+    fn a_virtual_entry_is_where_its_segment_lies() {
+        let mut file = synthetic(BASE + 0x3000);
+        file[24..32].copy_from_slice(&0xffff_ffff_8000_0004u64.to_le_bytes());
+        assert_eq!(load_bytes(&file).0.unwrap().entry, BASE + 0x3004);
+    }
+
+    #[test]
+    fn an_entry_outside_of_what_is_loaded_is_refused() {
+        for entry in [0, BASE - 2, BASE + 1, BASE + 32, 0xffff_ffff_7fff_fffe] {
+            let mut file = synthetic(BASE);
+            file[24..32].copy_from_slice(&u64::to_le_bytes(entry));
+            let error = load_bytes(&file).0.unwrap_err();
+            assert!(matches!(error, Problem::Header { found, .. } if found == entry), "{error}");
+        }
     }
 
     #[test]
