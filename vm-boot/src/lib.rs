@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod defect;
 pub mod loader;
 pub mod log;
 pub mod machine;

@@ -23,6 +23,8 @@ pub fn init(logging: Logging) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
+        // A reader of the log that has gone is no reason to fail.
+        .log_internal_errors(false)
         .with_ansi(stderr().is_terminal());
     let installed = match logging.log {
         LogForm::Json => builder.json().try_init(),

@@ -11,17 +11,16 @@ use vm_boot::cli::{Cli, Command, DemoArgs, RunArgs};
 use vm_boot::config::MachineConfig;
 use vm_boot::console::terminal::{self, RawMode};
 use vm_boot::console::{Console, ConsoleError, Consoles, Input, Port, Reader};
+use vm_boot::defect::{self, FAILURE, say};
 use vm_boot::runtime::{Runtime, drive};
 
 /// The command was wrong.
 const USAGE: u8 = 2;
-/// The machine failed.
-const FAILURE: u8 = 1;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     vm_boot::log::init(cli.logging);
-    restore_terminal_on_panic();
+    defect::end_on_panic();
     let config = match configure(cli.command.unwrap_or(Command::Demo(DemoArgs::default()))) {
         Ok(config) => config,
         Err(error) => return fail(&error, USAGE),
@@ -77,7 +76,7 @@ impl Line {
         let Port { sink, input, pty } = Port::open(place)?;
         let console = Arc::new(Console::new(sink).map_err(ConsoleError::Thread)?);
         let pty = pty.map(|(file, path)| {
-            eprintln!("console on {}", path.display());
+            say(&format!("console on {}", path.display()));
             file
         });
         Ok(Self { console, input, _pty: pty })
@@ -100,14 +99,6 @@ fn dump_device_tree(config: MachineConfig) -> Result<u8> {
     Ok(0)
 }
 
-fn restore_terminal_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        terminal::restore();
-        report(panic);
-    }));
-}
-
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
     terminal::restore();
     let mut said = error.to_string();
@@ -117,6 +108,6 @@ fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
             said = format!("{said}: {cause}");
         }
     }
-    eprintln!("vm-boot: {said}");
+    say(&said);
     ExitCode::from(code)
 }

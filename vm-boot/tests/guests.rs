@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::process::Stdio;
+
 use common::{Files, KERNEL, RAM, read, run, run_with_input};
 
 /// Ends the machine with the code in a0, by the test device.
@@ -268,6 +270,19 @@ fn logs_never_mix_with_the_console() {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(value["level"].is_string(), "{line}");
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_ends_nothing() {
+    let mut command = common::vm_boot();
+    command.args(["demo", "-vvv", "--append", "run=exit 3"]).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(common::wait(&mut child).code(), Some(3));
+    let mut command = common::vm_boot();
+    let mut child = command.args(["run", "--kernel", "/"]).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(common::wait(&mut child).code(), Some(1), "the message has no reader");
 }
 
 #[test]

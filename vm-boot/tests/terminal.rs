@@ -4,11 +4,12 @@ mod common;
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use common::{kill, vm_boot, wait};
+use common::{Files, kill, vm_boot, wait};
 use vm_boot::console::terminal::{Pty, open_pty};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -25,14 +26,17 @@ struct Session {
 impl Session {
     /// Starts the demo on a terminal with usual settings.
     fn demo(args: &[&str]) -> Self {
+        Self::start(vm_boot().arg("demo").args(args))
+    }
+
+    fn start(command: &mut Command) -> Self {
         let pty = open_pty().unwrap();
         let path = pty.path.to_str().unwrap().to_owned();
         let sane = Command::new("stty").args(["-F", &path, "sane"]).status().unwrap();
         assert!(sane.success());
         let before = settings(&path);
         let end = || Stdio::from(OpenOptions::new().read(true).write(true).open(&path).unwrap());
-        let child =
-            vm_boot().arg("demo").args(args).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
         let output = follow(pty.master.try_clone().unwrap());
         Self { pty, before, child, output, seen: String::new() }
     }
@@ -60,9 +64,14 @@ impl Session {
     }
 
     /// Waits for the end; the terminal must be as it was.
-    fn ends_with(mut self, code: i32) {
-        assert_eq!(wait(&mut self.child).code(), Some(code));
+    fn ends(&mut self) -> ExitStatus {
+        let status = wait(&mut self.child);
         assert_eq!(self.settings(), self.before);
+        status
+    }
+
+    fn ends_with(mut self, code: i32) {
+        assert_eq!(self.ends().code(), Some(code));
     }
 }
 
@@ -110,6 +119,79 @@ fn signals_end_in_order_and_restore_the_terminal() {
         kill(session.child.id(), signal);
         session.ends_with(code);
     }
+}
+
+#[test]
+fn faults_restore_the_terminal_and_end_as_faults_do() {
+    for (signal, number) in [("SEGV", 11), ("BUS", 7), ("ILL", 4), ("FPE", 8), ("ABRT", 6)] {
+        let mut session = Session::demo(&[]);
+        session.expect("demo>");
+        kill(session.child.id(), signal);
+        assert_eq!(session.ends().signal(), Some(number));
+    }
+}
+
+/// Stands before the C library and fails the clock once, on one thread, when a file is there. Rust's clock panics
+/// then; or the thread faults at once. Those are defects as they would be: in the middle of what a thread does.
+const NO_CLOCK: &str = r#"
+    #define _GNU_SOURCE
+    #include <pthread.h>
+    #include <stdlib.h>
+    #include <string.h>
+    #include <sys/syscall.h>
+    #include <time.h>
+    #include <unistd.h>
+    int clock_gettime(clockid_t id, struct timespec *now) {
+        static int failed;
+        char name[16] = "";
+        pthread_getname_np(pthread_self(), name, sizeof name);
+        if (!strcmp(name, getenv("FAIL_THREAD")) && !access(getenv("FAIL_WHEN"), F_OK)
+            && !__atomic_exchange_n(&failed, 1, __ATOMIC_SEQ_CST)) {
+            if (getenv("FAIL_BY_FAULT")) *(volatile int *)16 = 0;
+            return -1;
+        }
+        return syscall(SYS_clock_gettime, id, now);
+    }
+"#;
+
+/// The demo on two harts, in the middle of a benchmark, with a clock that has just failed on `thread`.
+fn failing(files: &Files, thread: &str, by_fault: bool) -> Session {
+    let (source, library) = (files.write("clock.c", NO_CLOCK), files.path("clock.so"));
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status().unwrap();
+    assert!(built.success(), "cc, in Debian's package gcc");
+    let when = files.path("now");
+    let mut command = vm_boot();
+    command.args(["demo", "--cpus", "2"]).env("LD_PRELOAD", &library);
+    command.env("FAIL_THREAD", thread).env("FAIL_WHEN", &when);
+    if by_fault {
+        command.env("FAIL_BY_FAULT", "1");
+    }
+    let mut session = Session::start(&mut command);
+    session.expect("demo>");
+    assert_ne!(session.settings(), session.before, "raw while it runs");
+    std::fs::write(when, "").unwrap();
+    session.type_in("bench\r");
+    session
+}
+
+#[test]
+fn a_panic_of_any_thread_is_named_and_restores_the_terminal() {
+    for (thread, named) in [("hart 0", "hart 0 failed: "), ("timers", "thread timers failed; ")] {
+        let files = Files::new();
+        let mut session = failing(&files, thread, false);
+        session.expect("panicked at");
+        session.expect(&format!("vm-boot: {named}"));
+        session.expect("this is a defect of vm-boot, please report it");
+        session.ends_with(1);
+    }
+}
+
+#[test]
+fn a_bad_access_of_a_thread_restores_the_terminal() {
+    let files = Files::new();
+    let mut session = failing(&files, "hart 0", true);
+    assert_eq!(session.ends().signal(), Some(11));
 }
 
 #[test]
@@ -167,7 +249,7 @@ fn a_console_on_a_pseudo_terminal_is_reached_by_its_path() {
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
-    let path = said.trim().strip_prefix("console on ").unwrap();
+    let path = said.trim().strip_prefix("vm-boot: console on ").unwrap();
     let mut console = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let output = follow(console.try_clone().unwrap());
     let mut seen = String::new();

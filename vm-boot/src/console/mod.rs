@@ -11,6 +11,7 @@
 pub mod keys;
 pub mod terminal;
 
+mod fault;
 mod line;
 mod output;
 mod port;

@@ -1,8 +1,8 @@
 //! The host's terminal: raw mode and the way back, pseudo-terminals, and waiting for input.
 //!
-//! The only file here that calls the C library. **Invariant**: once raw mode was entered, [`restore`]
-//! brings back the settings found before, whoever calls it and however often; it is called when the
-//! guard is dropped, by the panic hook, and before the process stops or ends by a signal.
+//! **Invariant**: once raw mode was entered, [`restore`] brings back the settings found before, whoever
+//! calls it and however often; it is called when the guard is dropped, by the panic hook, and before
+//! the process stops or ends by a signal or a fault.
 
 #![allow(unsafe_code, reason = "terminal settings, poll and pseudo-terminals have no safe interface in std")]
 
@@ -14,6 +14,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use parking_lot::Mutex;
+
+use super::fault;
 
 /// The settings to go back to, and of which terminal, while raw mode is on.
 static BEFORE: Mutex<Option<(RawFd, libc::termios)>> = Mutex::new(None);
@@ -33,6 +35,7 @@ impl RawMode {
             return Ok(None);
         }
         let before = settings(stdin.as_raw_fd())?;
+        fault::restore_terminal()?;
         *BEFORE.lock() = Some((stdin.as_raw_fd(), before));
         apply(stdin.as_raw_fd(), &raw(before))?;
         Ok(Some(Self(())))
@@ -61,6 +64,13 @@ impl Drop for RawMode {
 /// Brings back the settings found before raw mode, if it is on. May be called from anywhere.
 pub fn restore() {
     restore_settings(BEFORE.lock().take());
+}
+
+/// The same for a signal handler, which may have interrupted somebody here: then it does nothing.
+pub(super) fn try_restore() {
+    if let Some(before) = BEFORE.try_lock() {
+        restore_settings(*before);
+    }
 }
 
 fn restore_settings(before: Option<(RawFd, libc::termios)>) {
@@ -145,6 +155,6 @@ pub struct Pty {
     pub path: PathBuf,
 }
 
-fn check(result: libc::c_int) -> io::Result<()> {
+pub(super) fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

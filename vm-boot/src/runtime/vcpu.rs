@@ -1,6 +1,5 @@
 //! The thread of one hart: executes, answers SBI calls, and comes to its seat when asked.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use vm_cpu::csr::fields::status;
@@ -10,6 +9,7 @@ use vm_cpu::hart::{Entry, Exit, Hart};
 use super::mailbox::{Mailbox, Message};
 use super::seat::{Order, Seat};
 use crate::console::Console;
+use crate::defect;
 use crate::machine::Machine;
 use crate::sbi::{self, Answer, Call, HartState, Reset, Resume};
 
@@ -58,11 +58,7 @@ impl Vcpu {
 
     /// The whole life of the thread. A defect of ours that panics ends the machine, not the process.
     pub fn live(mut self) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.obey()));
-        if let Err(panic) = outcome {
-            let reason = panic.downcast_ref::<String>().cloned();
-            let reason = reason.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
-            let reason = reason.unwrap_or_else(|| "panicked".to_owned());
+        if let Err(reason) = defect::catch(|| self.obey()) {
             self.mailbox.post(Message::HartFailed { hart: self.id, reason });
             self.machine.cluster().port(self.id).leave();
             // Stay in the seat, so that the others can be brought to rest.
