@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(unsafe_code, reason = "runs the functions that were published")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use vm_codecache::{CodeCache, Config, Full, New, Reader, Zone};
 
@@ -67,7 +67,15 @@ pub fn target(cell: u64) -> u64 {
 
 /// Does what generated code does when it is entered.
 pub fn touch<M: Send + Sync>(reader: &Reader<M>, number: u32) {
-    // SAFETY: the array has a byte for each number, and lives as long as the reader. Only the cache's
-    // poll looks at it besides, which the caller does not run at the same time.
-    unsafe { *reader.touched().add(number as usize).cast_mut() = 1 }
+    // SAFETY: the array has a byte for each number, and lives as long as the reader.
+    let byte = unsafe { AtomicU8::from_ptr(reader.touched().add(number as usize).cast_mut()) };
+    byte.store(1, Ordering::Relaxed);
+}
+
+/// Code that answers what the cell at `address` leads to: `mov rax, address; jmp [rax]`.
+pub fn jump(address: u64) -> Vec<u8> {
+    let mut code = vec![0x48, 0xb8];
+    code.extend(address.to_le_bytes());
+    code.extend([0xff, 0x20]);
+    code
 }
