@@ -105,6 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn what_is_written_is_read_and_punched_out() {
         let arena = Arena::new(1 << 20).unwrap();
         arena.write(4096, &[0xb8; 100]).unwrap();
@@ -118,6 +119,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn the_mapping_is_not_writable() {
         let arena = Arena::new(1 << 20).unwrap();
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

@@ -33,7 +33,7 @@ pub struct Cell {
 impl Cell {
     /// What generated code bakes in.
     pub fn address(&self) -> u64 {
-        self.target.as_ptr().addr() as u64
+        std::ptr::from_ref(&self.target).expose_provenance() as u64
     }
 
     /// Where a jump through the cell leads now.

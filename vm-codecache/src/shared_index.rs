@@ -15,10 +15,8 @@
 //! A table that was outgrown is kept until the index goes: half the size of its successor, and no
 //! reader has to announce itself.
 
-use crate::sync::{AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, zeroed};
+use crate::sync::{AtomicU64, FIRST_BITS, Mutex, MutexGuard, OnceLock, Ordering, SHARD_BITS, zeroed};
 
-const SHARD_BITS: u32 = 5;
-const FIRST_BITS: u32 = 6;
 /// Tables of a shard at most; the last has 2^26 slots.
 const CLASSES: usize = 21;
 /// Slots of the older table moved with each change.
@@ -296,6 +294,8 @@ mod tests {
     use crate::hash::hash;
     use std::collections::HashMap;
 
+    const KEYS: u64 = if cfg!(miri) { 200 } else { 50_000 };
+
     /// Keys are even; the number of a key says which it is.
     fn number(key: u64) -> u32 {
         (key >> 1) as u32 + 1
@@ -325,7 +325,7 @@ mod tests {
     fn strided_keys_keep_short_probes() {
         for stride in [2u64, 4, 8, 64, 4096, 4098, 1 << 21] {
             let index = SharedIndex::default();
-            for i in 0..50_000.min((64 << 30) / stride) {
+            for i in 0..KEYS.min((64 << 30) / stride) {
                 let key = 0x8000_0000 + i * stride;
                 index.shard(hash(key)).lock().insert(hash(key), i as u32 + 1);
             }
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn churn_does_not_lengthen_probes() {
         let index = SharedIndex::default();
-        let (live, rounds) = if cfg!(miri) { (500, 2_000) } else { (20_000, 400_000) };
+        let (live, rounds) = (KEYS / 3, 8 * KEYS);
         for i in 0..rounds {
             insert(&index, i * 6);
             if i >= live {
@@ -353,7 +353,7 @@ mod tests {
     fn agrees_with_a_plain_map() {
         let (index, mut plain) = (SharedIndex::default(), HashMap::new());
         let mut seed = 1u64;
-        for _ in 0..if cfg!(miri) { 3_000 } else { 200_000 } {
+        for _ in 0..4 * KEYS {
             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let key = (seed >> 50) * 2;
             assert_eq!(get(&index, key), plain.get(&key).copied());
@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn keys_that_stay_are_found_while_the_index_grows() {
         let index = SharedIndex::default();
-        let (kept, rounds) = if cfg!(miri) { (50, 400) } else { (1000, 200_000) };
+        let (kept, rounds) = (KEYS / 50, 4 * KEYS);
         (0..kept).for_each(|i| insert(&index, i * 2));
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| (kept..rounds).for_each(|i| insert(&index, i * 2)));

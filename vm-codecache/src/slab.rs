@@ -10,11 +10,10 @@
 //! **Invariant.** Number 0 is nobody's: it ends every list. An item stays readable for ever; whether
 //! its number still means what it meant is the business of whoever handed it out (of the epoch).
 
-use crate::sync::{AtomicU32, AtomicU64, OnceLock, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, OnceLock, Ordering, SLAB_CHUNK as CHUNK};
 
 /// No item.
 pub const NONE: u32 = 0;
-const CHUNK: usize = 1024;
 
 struct Chunk<T> {
     items: Box<[T]>,

@@ -72,7 +72,6 @@ fn a_stream_of_cold_code_leaves_the_hot_set_alone() {
         let zone = if zone == Zone::Short { &counters.short } else { &counters.long };
         assert!(zone.sweeps > 20 && zone.usage.max_used <= zone.usage.size);
         assert!(counters.killed[&Cause::Swept] > 3000);
-        assert!(counters.promoted_bytes + counters.compacted_bytes >= 30_000);
     }
 }
 
