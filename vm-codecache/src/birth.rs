@@ -11,7 +11,6 @@
 use std::sync::Arc;
 
 use crate::core::Core;
-use crate::death::Cause;
 use crate::error::Full;
 use crate::slab::NONE;
 use crate::sync::{AtomicU32, Ordering};
@@ -161,40 +160,24 @@ impl Core {
             self.bury(number);
             return;
         }
-        // Numbers of the displaced are not used again until we are done with them.
-        let _guard = self.epoch.pin();
-        let displaced = self.bind_entries(number, piece);
+        self.bind_entries(number, piece);
         translation.state.store(state::LIVE, Ordering::Release);
-        drop(stripe);
-        self.kill_displaced(displaced);
     }
 
-    /// Leads the cells of the entries here. Returns a chain of the translations that lost their last
-    /// one by that.
-    fn bind_entries(&self, number: u32, piece: Piece) -> u32 {
+    /// Leads the cells of the entries here. Translations that lose their last one by that are left to
+    /// the collector.
+    fn bind_entries(&self, number: u32, piece: Piece) {
         let translation = self.translations.get(number);
         let first = translation.entries.load(Ordering::Relaxed);
         translation.owned.store(links(&self.links, first).count() as u32, Ordering::Relaxed);
-        let mut displaced = NONE;
         for (_, link) in links(&self.links, first) {
             let target = self.address(piece) + u64::from(link.offset.load(Ordering::Relaxed));
-            self.cells.bind(link.cell.load(Ordering::Relaxed), number, target, |number| {
-                let old = self.translations.get(number);
+            self.cells.bind(link.cell.load(Ordering::Relaxed), number, target, |displaced| {
+                let old = self.translations.get(displaced);
                 if old.owned.fetch_sub(1, Ordering::Relaxed) == 1 {
-                    old.displaced.store(displaced, Ordering::Relaxed);
-                    displaced = number;
+                    self.orphans.push(displaced, &old.orphan);
                 }
             });
-        }
-        displaced
-    }
-
-    fn kill_displaced(&self, mut chain: u32) {
-        while chain != NONE {
-            let old = self.translations.get(chain);
-            let next = old.displaced.load(Ordering::Relaxed);
-            self.kill_if(chain, Cause::Replaced, |t| t.owned.load(Ordering::Relaxed) == 0);
-            chain = next;
         }
     }
 }

@@ -8,9 +8,13 @@
 //!                 refs    links that lead here + translations that enter here
 //! ```
 //!
+//! A cell that loses its last reference stays in the index, as address and code are likely to come
+//! back, until the collector retires it: then it leaves the index, and after the epoch its number is
+//! free.
+//!
 //! **Invariants.** Owner and references change only under the lock of the address's shard. A target
-//! is the stub or the entry of the owner. A cell without references is out of the index, and its
-//! number is given back only after the epoch: who saw its address jumps to the stub until then.
+//! is the stub or the entry of the owner; a cell without references leads to the stub. Who sees the
+//! address of one that was retired jumps to the stub until the epoch has passed.
 //! Cell 0 belongs to no address and holds the stub for ever.
 
 use crate::hash::hash;
@@ -26,7 +30,9 @@ pub struct Cell {
     gpa: AtomicU64,
     owner: AtomicU32,
     refs: AtomicU32,
-    /// Next in a list of cells that wait for the epoch.
+    /// Whether it waits for being retired.
+    queued: AtomicU32,
+    /// Next in the list of those that wait for it, or for the epoch.
     pub next: AtomicU32,
 }
 
@@ -94,6 +100,7 @@ impl Cells {
                 cell.target.store(self.stub, Ordering::Relaxed);
                 cell.owner.store(NONE, Ordering::Relaxed);
                 cell.refs.store(0, Ordering::Relaxed);
+                cell.queued.store(0, Ordering::Relaxed);
                 shard.insert(hash, number);
                 number
             }
@@ -102,23 +109,33 @@ impl Cells {
         Some(number)
     }
 
-    /// Takes one reference away. Whether it was the last: then the cell is out of the index and the
-    /// caller's to give back after the epoch.
+    /// Takes one reference away. Whether the cell has to be queued for [`Cells::retire`] now.
     #[must_use]
     pub fn release(&self, number: u32) -> bool {
         let cell = self.get(number);
+        let _shard = self.index.shard(hash(cell.gpa())).lock();
+        let last = cell.refs.fetch_sub(1, Ordering::Relaxed) == 1;
+        debug_assert!(!last || cell.target() == self.stub, "an unreferenced cell leads nowhere");
+        last && cell.queued.swap(1, Ordering::Relaxed) == 0
+    }
+
+    /// Takes a cell that was queued out of the index, unless something refers to it again. Whether it
+    /// did: then it is the caller's to free after the epoch.
+    #[must_use]
+    pub fn retire(&self, number: u32) -> bool {
+        let cell = self.get(number);
         let hash = hash(cell.gpa());
         let mut shard = self.index.shard(hash).lock();
-        let last = cell.refs.fetch_sub(1, Ordering::Relaxed) == 1;
-        if last {
-            debug_assert_eq!(cell.target(), self.stub, "an unreferenced cell leads nowhere");
+        cell.queued.store(0, Ordering::Relaxed);
+        let unused = cell.refs.load(Ordering::Relaxed) == 0;
+        if unused {
             shard.remove(hash, number);
         }
-        last
+        unused
     }
 
     /// Makes `owner` the translation of the cell, entered at `target`. `displaced` hears the number of
-    /// the one before, under the lock: that one cannot be freed while it owns a cell.
+    /// the one before, under the lock: that one cannot be freed before it has released the cell.
     pub fn bind(&self, number: u32, owner: u32, target: u64, displaced: impl FnOnce(u32)) {
         let cell = self.get(number);
         let _shard = self.index.shard(hash(cell.gpa())).lock();
@@ -148,7 +165,7 @@ impl Cells {
         }
     }
 
-    /// Gives a released cell back. The epoch has passed.
+    /// Gives a retired cell back. The epoch has passed.
     pub fn free(&self, number: u32) {
         self.slab.give(number);
     }
@@ -182,8 +199,13 @@ mod tests {
         assert_eq!(cells.acquire(0x8000_0000), Some(a));
         assert_eq!(cells.get(a).target(), STUB);
         assert!(!cells.release(a));
-        assert!(cells.find(0x8000_0000).is_some());
-        assert!(cells.release(a));
+        assert!(cells.release(a), "to be queued");
+        assert_eq!(cells.acquire(0x8000_0000), Some(a), "used again");
+        assert!(!cells.retire(a));
+        assert!(cells.release(a), "to be queued again");
+        assert_eq!(cells.acquire(0x8000_0000), Some(a));
+        assert!(!cells.release(a), "is queued");
+        assert!(cells.retire(a));
         assert!(cells.find(0x8000_0000).is_none());
         assert_eq!(cells.used(), 1, "not free before the epoch");
         cells.free(a);

@@ -19,6 +19,8 @@ use crate::zone::Piece;
 
 /// Items freed between two looks at the clock.
 const BATCH: usize = 64;
+/// Cells retired in one grace at most.
+const CELLS: usize = 4096;
 
 /// See the module.
 pub struct Collector {
@@ -30,6 +32,8 @@ pub struct Collector {
     /// First dead translation and first unused cell of the grace that runs, or has passed.
     translations: u32,
     cells: u32,
+    /// First cell that was taken from the unused and is still to be retired.
+    unused: u32,
     /// Old places of translations that were moved: since the grace started, and before.
     left: Vec<Piece>,
     waiting: Vec<Piece>,
@@ -45,6 +49,7 @@ impl Collector {
             started: None,
             translations: NONE,
             cells: NONE,
+            unused: NONE,
             left: Vec::new(),
             waiting: Vec::new(),
         }
@@ -69,6 +74,7 @@ impl Collector {
         if self.started.is_some() && !self.has_passed(core) {
             return false;
         }
+        core.kill_orphans();
         while self.free_some(core, free_meta) {
             if Instant::now() >= end {
                 return true;
@@ -91,7 +97,11 @@ impl Collector {
 
     /// Whether nothing waits for a grace or for being freed.
     fn is_settled(&self, core: &Core) -> bool {
-        self.is_drained() && core.dead.is_empty() && core.unused.is_empty() && self.left.is_empty()
+        self.is_drained()
+            && core.dead.is_empty()
+            && self.left.is_empty()
+            && self.unused == NONE
+            && core.unused.is_empty()
     }
 
     /// Whether nothing is left of the last grace.
@@ -145,10 +155,34 @@ impl Collector {
             return;
         }
         self.translations = core.dead.take();
-        self.cells = core.unused.take();
+        self.retire_cells(core);
         std::mem::swap(&mut self.left, &mut self.waiting);
+        if self.is_drained() {
+            return;
+        }
         self.grace += 1;
         self.started = Some(Instant::now());
         core.epoch.start(self.grace);
+    }
+
+    /// Takes cells that nothing refers to out of the index.
+    fn retire_cells(&mut self, core: &Core) {
+        if self.unused == NONE {
+            self.unused = core.unused.take();
+        }
+        for _ in 0..CELLS {
+            let (number, cell) = (self.unused, core.cells.get(self.unused));
+            if number == NONE {
+                break;
+            }
+            self.unused = cell.next.load(Ordering::Relaxed);
+            if core.cells.retire(number) {
+                cell.next.store(self.cells, Ordering::Relaxed);
+                self.cells = number;
+            }
+        }
+        if self.cells != NONE {
+            core.cells_retired.fetch_add(1, Ordering::Release);
+        }
     }
 }

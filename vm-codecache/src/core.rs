@@ -41,9 +41,11 @@ pub struct Core {
     pub tally: Tally,
     /// Translations that died.
     pub dead: Limbo,
-    /// Cells nothing refers to.
+    /// Translations whose last cell leads to a later one.
+    pub orphans: Limbo,
+    /// Cells nothing refers to, or did not for a while.
     pub unused: Limbo,
-    /// Grows with each cell that becomes unused.
+    /// Grows when cells leave the index.
     pub cells_retired: AtomicU64,
     /// Segments without a piece, not yet free.
     pub emptied: Mutex<Vec<u32>>,
@@ -74,6 +76,7 @@ impl Core {
             heat: Heat::new(config.translations),
             tally: Tally::default(),
             dead: Limbo::default(),
+            orphans: Limbo::default(),
             unused: Limbo::default(),
             cells_retired: AtomicU64::new(0),
             stripes: [const { Mutex::new(()) }; STRIPES],
@@ -90,11 +93,10 @@ impl Core {
         self.emptied.lock().push(segment);
     }
 
-    /// Takes one reference from a cell; the last one sends it to limbo.
+    /// Takes one reference from a cell.
     pub fn release_cell(&self, cell: u32) {
         if self.cells.release(cell) {
             self.unused.push(cell, &self.cells.get(cell).next);
-            self.cells_retired.fetch_add(1, Ordering::Release);
         }
     }
 

@@ -88,6 +88,20 @@ impl Core {
         self.finish(batch) > 0
     }
 
+    /// Kills what later translations have left without an entry.
+    ///
+    /// The collector calls this before it frees what had its grace. An orphan becomes one under the
+    /// lock of its last cell, which its killer has to take too: so none that is freed is in the list.
+    pub fn kill_orphans(&self) {
+        let mut number = self.orphans.take();
+        while number != NONE {
+            let orphan = self.translations.get(number);
+            let next = orphan.orphan.load(Ordering::Relaxed);
+            self.kill_if(number, Cause::Replaced, |t| t.owned.load(Ordering::Relaxed) == 0);
+            number = next;
+        }
+    }
+
     /// Kills every translation that is live when its turn comes.
     pub fn kill_all(&self, cause: Cause) -> usize {
         let mut batch = Batch { first: NONE, count: 0 };

@@ -43,8 +43,7 @@ impl Epoch {
         self.passed.load(Ordering::Acquire)
     }
 
-    /// Pins this thread for a moment, whether it has a reader or not.
-    pub fn pin(&self) -> Guard {
+    fn pin(&self) -> Guard {
         HANDLE.with_borrow_mut(|slot| match slot {
             Some(handle) if handle.collector() == &self.collector => handle.pin(),
             _ => slot.insert(self.collector.register()).pin(),

@@ -50,8 +50,8 @@ pub struct Translation {
     pub entered: AtomicU32,
     /// Next in a batch of dying translations.
     pub next: AtomicU32,
-    /// Next of those that lost their last cell to one and the same translation.
-    pub displaced: AtomicU32,
+    /// Next of those that lost their last cell to later ones.
+    pub orphan: AtomicU32,
 }
 
 impl Translation {

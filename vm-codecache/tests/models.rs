@@ -127,7 +127,7 @@ fn main() {
         ("freed memory is not run", freed_memory_is_not_run),
         ("a later translation is not unlinked with the older", a_later_translation_stays_linked),
         ("what is killed while it is moved is unlinked", what_is_killed_while_moved_is_unlinked),
-        ("the last reference retires a cell", the_last_reference_retires_a_cell),
+        ("a cell is retired once and never in use", a_cell_is_retired_once_and_never_in_use),
     ];
     for (name, model) in models {
         let mut builder = loom::model::Builder::new();
@@ -337,24 +337,36 @@ fn what_is_killed_while_moved_is_unlinked() {
     assert_eq!(world.run(), None);
 }
 
-fn the_last_reference_retires_a_cell() {
+fn a_cell_is_retired_once_and_never_in_use() {
     let cells = Arc::new(Cells::new(3, STUB));
-    let retired = Arc::new(Mutex::new(Vec::new()));
-    let refer = |cells: &Cells, retired: &Mutex<Vec<u32>>| {
+    let unused = Arc::new(Limbo::default());
+    let refer = |cells: &Cells, unused: &Limbo| {
         let cell = cells.acquire(GPA).unwrap();
         assert_eq!(cells.get(cell).gpa(), GPA);
         if cells.release(cell) {
-            retired.lock().push(cell);
+            unused.push(cell, &cells.get(cell).next);
         }
     };
     let other = {
-        let (cells, retired) = (cells.clone(), retired.clone());
-        thread::spawn(move || refer(&cells, &retired))
+        let (cells, unused) = (cells.clone(), unused.clone());
+        thread::spawn(move || refer(&cells, &unused))
     };
-    refer(&cells, &retired);
+    refer(&cells, &unused);
+    let mut retired = Vec::new();
+    let mut collect = || {
+        let mut cell = unused.take();
+        while cell != NONE {
+            let next = cells.get(cell).next.load(Ordering::Relaxed);
+            if cells.retire(cell) {
+                retired.push(cell);
+            }
+            cell = next;
+        }
+    };
+    collect();
     other.join().unwrap();
+    collect();
     assert!(cells.find(GPA).is_none());
-    let retired = std::mem::take(&mut *retired.lock());
     assert_eq!(retired.len() as u32, cells.used(), "each cell retires once");
     retired.into_iter().for_each(|cell| cells.free(cell));
     assert_eq!(cells.used(), 0);
