@@ -90,9 +90,9 @@ pub fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
-/// Sends a signal to a process that the test started.
+/// Sends a signal to a process that the test started. The shell's own `kill` is there when procps is not.
 pub fn kill(pid: u32, signal: &str) {
-    let status = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap();
+    let status = Command::new("sh").args(["-c", &format!("kill -s {signal} {pid}")]).status().unwrap();
     assert!(status.success());
 }
 
