@@ -4,6 +4,11 @@
 //!   pwrite ──► memfd ◄── mmap(PROT_READ | PROT_EXEC, MAP_SHARED) ◄── harts fetch
 //! ```
 //!
+//! x86-64 fetches what was stored last, whichever mapping it was stored through. Code is written where
+//! nobody has been since the hole was punched, and punching interrupts every core that had the pages
+//! mapped, so none has stale instructions of the place in flight. A host with caches that are not
+//! coherent would have to say more here.
+//!
 //! **Invariant.** No mapping of the memory is writable, ever: code is written through the file. The
 //! file's size is sealed; who frees a range punches a hole in it.
 #![allow(unsafe_code, reason = "maps the code, and unmaps it when nobody can run it any more")]
@@ -13,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::ptr;
 
 use rustix::fs::{
-    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate, memfd_create,
 };
 use rustix::io::{Errno, pread, pwrite};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -77,6 +82,12 @@ impl Arena {
         Ok(())
     }
 
+    /// Bytes the host holds for it, mapped or not.
+    pub fn resident(&self) -> u64 {
+        const BLOCK: u64 = 512;
+        fstat(&self.file).map_or(0, |stat| stat.st_blocks.cast_unsigned() * BLOCK)
+    }
+
     /// Gives the memory of a range back to the host; it reads as zeroes.
     pub fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         Ok(fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)?)
@@ -111,10 +122,10 @@ mod tests {
         arena.write(4096, &[0xb8; 100]).unwrap();
         let mut code = [0; 100];
         arena.read(4096, &mut code).unwrap();
-        assert_eq!(code, [0xb8; 100]);
+        assert_eq!((code, arena.resident()), ([0xb8; 100], 4096));
         arena.punch(4096, 4096).unwrap();
         arena.read(4096, &mut code).unwrap();
-        assert_eq!(code, [0; 100]);
+        assert_eq!((code, arena.resident()), ([0; 100], 0));
         assert!(arena.write(1 << 20, &[0]).is_err(), "the size is sealed");
     }
 

@@ -49,7 +49,8 @@ pub struct New<'a, M> {
     pub zone: Zone,
     /// Position-independent code: it is moved by copying, without notice.
     pub code: &'a [u8],
-    /// Guest-physical addresses at which it can be entered, with offsets in the code.
+    /// Guest-physical addresses at which it can be entered, with offsets in the code: at least one,
+    /// each once.
     pub entries: &'a [(u64, u32)],
     /// Guest-physical pages it was made from, with a bit for each 64 bytes of them.
     pub pages: &'a [(u64, u64)],
@@ -98,6 +99,7 @@ impl Core {
         new: New<'_, M>,
         keep: impl FnOnce(u32, M),
     ) -> Result<u32, Full> {
+        assert!(std::ptr::eq(&*ticket.core, self), "the ticket is another cache's");
         let number = ticket.number;
         let piece = self.write(new.zone, new.code).inspect_err(|_| self.tally.full(new.zone))?;
         // From here on the number goes the way of all translations, whatever fails.

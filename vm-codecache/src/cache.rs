@@ -162,6 +162,7 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
             short,
             long,
             stable,
+            resident: core.arena.resident(),
             translations: core.translations.used().into(),
             live: tally.live(),
             killed: tally.causes(),

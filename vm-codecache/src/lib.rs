@@ -9,6 +9,36 @@
 //!
 //! Linking and unlinking is one store to a cell, for all that jump through it. What is unlinked is
 //! freed when each hart has been at its safepoint since.
+//!
+//! Where to look, from the outside in: `cache` and `reader` are the interface; `birth`, `death` and
+//! `sweep` what happens to a translation, `collect` what happens when; `core` has what they share:
+//! `zone` and `arena` the memory of code, `cells` and `granules` the ways to it, `translation` what is
+//! known of it. `slab`, `shared_index`, `limbo` and `epoch` are what those are made of.
+//!
+//! ```
+//! use vm_codecache::{Cause, CodeCache, Config, New, Zone};
+//! # let stub = 0x1000; // never run here
+//! let cache = std::sync::Arc::new(CodeCache::new(&Config::default(), stub)?);
+//! let mut reader = cache.reader(); // on the hart's thread
+//! reader.pin();
+//!
+//! let mut ticket = cache.reserve().expect("a number is free");
+//! let next = cache.link(&mut ticket, 0x8000_0040); // what the code's last jump goes through
+//! let mut code = vec![0x48, 0xb8]; // mov rax, next; jmp [rax]
+//! code.extend(next.to_le_bytes());
+//! code.extend([0xff, 0x20]);
+//! let (entries, pages) = ([(0x8000_0000, 0)], [(0x8000_0000, 0b1)]);
+//! let new = New { zone: Zone::Short, code: &code, entries: &entries, pages: &pages, meta: "mine", heat: 1 };
+//! let number = cache.publish(ticket, new)?;
+//!
+//! assert!(cache.lookup(0x8000_0000).is_some());
+//! assert_eq!(cache.meta(number, |meta| *meta), Some("mine"));
+//! assert_eq!(cache.invalidate(0x8000_0000, 0b1, Cause::Store), 1);
+//! assert!(cache.lookup(0x8000_0000).is_none());
+//! let forget_kept_cells = reader.repin(); // the safepoint
+//! # let _ = forget_kept_cells;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![deny(unsafe_code)]
 
@@ -42,6 +72,7 @@ pub use cache::CodeCache;
 pub use config::Config;
 pub use death::Cause;
 pub use error::{CacheError, Full};
+pub use hash::hash;
 pub use histogram::Durations;
 pub use index::Index;
 pub use reader::Reader;

@@ -134,12 +134,16 @@ impl Shard {
     }
 
     fn probe_lengths(&self, histogram: &mut [u64]) {
-        let table = self.table((self.state.load(Ordering::Acquire) & CLASS) as usize);
-        for (at, slot) in table.iter().enumerate() {
-            let slot = slot.load(Ordering::Relaxed);
-            if slot != EMPTY {
-                let distance = at.wrapping_sub(home(table, slot)) & (table.len() - 1);
-                histogram[distance.min(histogram.len() - 1)] += 1;
+        let state = self.state.load(Ordering::Acquire);
+        let class = (state & CLASS) as usize;
+        let older = if state & GROWING != 0 { self.table(class - 1) } else { &[] };
+        for table in [older, self.table(class)] {
+            for (at, slot) in table.iter().enumerate() {
+                let slot = slot.load(Ordering::Relaxed);
+                if slot != EMPTY && slot != MOVED {
+                    let distance = at.wrapping_sub(home(table, slot)) & (table.len() - 1);
+                    histogram[distance.min(histogram.len() - 1)] += 1;
+                }
             }
         }
     }

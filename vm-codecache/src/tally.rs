@@ -133,6 +133,8 @@ pub struct Counters {
     pub long: ZoneCounters,
     /// Stable zone.
     pub stable: ZoneCounters,
+    /// Bytes of host memory that the arena holds.
+    pub resident: u64,
     /// Translations that have a number: reserved, live, or waiting for the epoch.
     pub translations: u64,
     /// Translations that can be entered.
