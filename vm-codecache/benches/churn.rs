@@ -62,6 +62,7 @@ fn lookups() {
             publish(&cache, Zone::Stable, GPA + i * 64, &[0xc3; 16], 0).expect("room");
             plain.insert(GPA + i * 64, i as u32);
         }
+        (0..keys).for_each(|_| _ = cache.poll());
         let key = |i: u64| GPA + (i.wrapping_mul(0x9e37_79b9) % keys) * 64;
         let shared = nanos(5_000_000, |i| _ = black_box(cache.lookup(key(i))));
         let alone = nanos(5_000_000, |i| _ = black_box(plain.get(key(i))));

@@ -38,16 +38,19 @@ pub struct Cell {
 
 impl Cell {
     /// What generated code bakes in.
+    #[inline]
     pub fn address(&self) -> u64 {
         std::ptr::from_ref(&self.target).expose_provenance() as u64
     }
 
     /// Where a jump through the cell leads now.
+    #[inline]
     pub fn target(&self) -> u64 {
         self.target.load(Ordering::Acquire)
     }
 
     /// The guest-physical address it stands for.
+    #[inline]
     pub fn gpa(&self) -> u64 {
         self.gpa.load(Ordering::Relaxed)
     }
@@ -178,6 +181,11 @@ impl Cells {
     /// Cells there can be.
     pub fn capacity(&self) -> u32 {
         self.slab.capacity()
+    }
+
+    /// See [`SharedIndex::settle`].
+    pub fn settle(&self) {
+        self.index.settle();
     }
 
     /// See [`SharedIndex::probe_lengths`].

@@ -58,6 +58,8 @@ impl Collector {
     /// One call of `CodeCache::poll`.
     pub fn poll(&mut self, core: &Core, free_meta: impl Fn(u32), kick: impl Fn()) -> bool {
         let end = Instant::now() + self.slice;
+        core.cells.settle();
+        core.granules.settle();
         let more = self.collect(core, end, &free_meta)
             || self.windows.step(core, end)
             || self.sweeper.step(core, end, self.is_settled(core), &mut self.left);

@@ -69,6 +69,11 @@ impl Granules {
         }
     }
 
+    /// See [`SharedIndex::settle`].
+    pub fn settle(&self) {
+        self.index.settle();
+    }
+
     /// Pairs of a granule and a translation.
     pub fn used(&self) -> u32 {
         self.nodes.used()

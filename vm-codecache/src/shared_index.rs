@@ -74,6 +74,12 @@ impl SharedIndex {
         &self.shards[(hash >> (64 - SHARD_BITS)) as usize]
     }
 
+    /// Moves some slots of each shard that grows, so that growing ends even if nothing changes.
+    pub fn settle(&self) {
+        let growing = |shard: &&Shard| shard.state.load(Ordering::Relaxed) & GROWING != 0;
+        self.shards.iter().filter(growing).for_each(|shard| shard.lock().step());
+    }
+
     /// Adds how many keys have each probe length (1 first) to `histogram`; the last one takes what
     /// is longer.
     pub fn probe_lengths(&self, histogram: &mut [u64]) {
@@ -97,16 +103,24 @@ impl Shard {
     /// The number stored under `hash` that `is` the right one.
     #[inline]
     pub fn get(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let tag = tag(hash);
+        let state = self.state.load(Ordering::Acquire);
+        if state & GROWING == 0 {
+            let found = find(self.table((state & CLASS) as usize), tag(hash), &is);
+            if found.is_some() || self.state.load(Ordering::Acquire) == state {
+                return found.map(|(_, number)| number);
+            }
+        }
+        self.search(tag(hash), &is)
+    }
+
+    /// As [`Shard::get`], while slots are being moved.
+    #[cold]
+    fn search(&self, tag: u32, is: &impl Fn(u32) -> bool) -> Option<u32> {
         let mut state = self.state.load(Ordering::Acquire);
         for _ in 0..ATTEMPTS {
             let class = (state & CLASS) as usize;
-            if state & GROWING != 0
-                && let Some((_, number)) = find(self.table(class - 1), tag, &is)
-            {
-                return Some(number);
-            }
-            if let Some((_, number)) = find(self.table(class), tag, &is) {
+            let older = if state & GROWING != 0 { self.table(class - 1) } else { &[] };
+            if let Some((_, number)) = find(older, tag, is).or_else(|| find(self.table(class), tag, is)) {
                 return Some(number);
             }
             let now = self.state.load(Ordering::Acquire);
@@ -382,6 +396,20 @@ mod tests {
         assert_eq!((shard.get(0, |n| n == 7), shard.get(0, |n| n == 9)), (None, Some(9)));
         shard.lock().replace(0, 9, 11);
         assert_eq!(shard.get(0, |_| true), Some(11));
+    }
+
+    #[test]
+    fn growing_ends_without_changes() {
+        let index = SharedIndex::default();
+        let growing =
+            || index.shards.iter().filter(|s| s.state.load(Ordering::Relaxed) & GROWING != 0).count();
+        let first = (0..).find(|i| {
+            insert(&index, i * 2);
+            growing() > 0
+        });
+        (0..1 << FIRST_BITS).for_each(|_| index.settle());
+        assert_eq!(growing(), 0);
+        assert!((0..=first.unwrap()).all(|i| get(&index, i * 2).is_some()));
     }
 
     #[test]

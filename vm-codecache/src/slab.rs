@@ -128,11 +128,17 @@ impl<T: Default> Slab<T> {
 
     #[inline]
     fn chunk(&self, number: u32) -> &Chunk<T> {
-        self.chunks[number as usize / CHUNK].get_or_init(|| Chunk {
-            items: (0..CHUNK).map(|_| T::default()).collect(),
-            next: (0..CHUNK).map(|_| AtomicU32::new(NONE)).collect(),
-        })
+        let chunk = &self.chunks[number as usize / CHUNK];
+        chunk.get().unwrap_or_else(|| make(chunk))
     }
+}
+
+#[cold]
+fn make<T: Default>(chunk: &OnceLock<Chunk<T>>) -> &Chunk<T> {
+    chunk.get_or_init(|| Chunk {
+        items: (0..CHUNK).map(|_| T::default()).collect(),
+        next: (0..CHUNK).map(|_| AtomicU32::new(NONE)).collect(),
+    })
 }
 
 fn tagged(head: u64, number: u32) -> u64 {
