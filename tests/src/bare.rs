@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use vm_cpu::csr::fields::status;
 use vm_cpu::isa::asm::assemble;
+use vm_cpu::jit::{Jit, JitConfig};
 use vm_cpu::{Bus, BusError, Clock, Cluster, CpuConfig, Entry, Exit, Hart, Priv};
 use vm_mmu::{AddressSpace, Backend, PAGE, Perm};
 
@@ -33,11 +34,25 @@ const EXIT_WORDS: u64 = 16;
 pub enum Engine {
     /// The interpreter.
     Interpreter,
+    /// Every block compiled before it is executed for the first time.
+    Blocks,
+    /// Regions compiled when a block is executed for the third time.
+    Regions,
 }
 
 impl Engine {
     /// Every engine there is.
-    pub const ALL: &'static [Engine] = &[Engine::Interpreter];
+    pub const ALL: &'static [Engine] = &[Engine::Interpreter, Engine::Blocks, Engine::Regions];
+
+    /// How the JIT is used, if it is.
+    fn jit(self) -> Option<JitConfig> {
+        let after = |threshold| Some(JitConfig { threshold, wait: true, ..JitConfig::default() });
+        match self {
+            Engine::Interpreter => None,
+            Engine::Blocks => after(1),
+            Engine::Regions => after(3),
+        }
+    }
 }
 
 /// Why [`Bare::run`] came back.
@@ -101,8 +116,10 @@ impl Bare {
         memory.tracker().set_listener(cluster.clone());
         let said = (0..harts).map(|_| AtomicU8::new(NOTHING)).collect();
         let exits = Arc::new(Exits { cluster: cluster.clone(), said });
-        let hart = |id| match engine {
-            Engine::Interpreter => Hart::new(id, cpu, memory.clone(), exits.clone(), cluster.clone()),
+        let jit = engine.jit().map(|jit| Jit::start(jit, &memory, &cluster).expect("a host for the JIT"));
+        let hart = |id| {
+            let hart = Hart::new(id, cpu, memory.clone(), exits.clone(), cluster.clone());
+            jit.iter().fold(hart, |hart, jit| hart.with_jit(jit.clone()))
         };
         let harts = (0..harts).map(hart).collect();
         Bare { memory, cluster, harts, exits }

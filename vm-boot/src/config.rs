@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 use vm_cpu::config::{CpuConfig, CpuConfigError};
+use vm_cpu::jit::JitConfig;
 use vm_devices::map::VIRTIO_SLOTS;
 
 use crate::cli::value::{Disk, Memory, Serial, Virtio};
@@ -39,6 +40,10 @@ pub struct MachineConfig {
     pub serial: Serial,
     /// Where the virtio console is connected; there is one unless this is nowhere.
     pub virtio_console: Serial,
+    /// How the optimising engine is used, if it is.
+    pub jit: Option<JitConfig>,
+    /// Whether to print the engines' counters at the end.
+    pub stats: bool,
     /// Device tree to use instead of the generated one.
     pub dtb: Option<PathBuf>,
     /// Where to write the device tree instead of starting.
@@ -100,6 +105,8 @@ impl MachineConfig {
             rng: args.rng != Some(Switch::Off),
             serial: args.serial.unwrap_or(serial),
             virtio_console,
+            jit: args.jit.map_or_else(|| Some(JitConfig::default()), |jit| jit.0),
+            stats: args.stats,
             dtb: args.dtb,
             dump_dtb: args.dump_dtb,
         };
@@ -109,7 +116,7 @@ impl MachineConfig {
 
     /// The machine of the embedded guest.
     pub fn demo(args: DemoArgs) -> Result<Self, UsageError> {
-        let DemoArgs { memory, cpus, cpu, append } = args;
+        let DemoArgs { memory, cpus, cpu, append, jit, stats } = args;
         let kernel = Some(Blob::Embedded { name: "demo guest", bytes: DEMO });
         let demo = Self::from_args(RunArgs {
             // Replaced below; the options of a machine ask for a file.
@@ -118,6 +125,8 @@ impl MachineConfig {
             cpus,
             cpu,
             append,
+            jit,
+            stats,
             ..RunArgs::default()
         })?;
         Ok(Self { payload: Payload { kernel, ..demo.payload }, ..demo })

@@ -57,7 +57,12 @@ fn run(config: MachineConfig) -> Result<u8> {
     let terminal = inputs.iter().flatten().any(|input| input.escapes);
     let raw = if terminal { RawMode::enter().map_err(ConsoleError::Stdio)? } else { None };
     let readers = listen(&runtime, inputs).map_err(ConsoleError::Thread)?;
+    let stats = runtime.machine().config().stats;
     let ended = drive(&mut runtime, raw.as_ref());
+    if stats {
+        terminal::restore();
+        eprint!("{}", runtime.statistics());
+    }
     drop(readers);
     consoles.iter().for_each(|console| console.close());
     Ok(ended?)

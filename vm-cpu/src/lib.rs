@@ -14,6 +14,7 @@ pub mod fp;
 pub mod hart;
 pub mod interp;
 pub mod isa;
+pub mod jit;
 pub mod pmp;
 pub mod trap;
 

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use file::FileError;
-use value::{Cpus, Disk, Memory, Serial, Virtio};
+use value::{Cpus, Disk, Jit, Memory, Serial, Virtio};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,6 +82,12 @@ pub struct DemoArgs {
     /// Command line of the guest
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub append: Option<String>,
+    /// Optimised code, as of `run` [default: on]
+    #[arg(long, value_name = "HOW")]
+    pub jit: Option<Jit>,
+    /// Print counters of the engines at the end
+    #[arg(long)]
+    pub stats: bool,
 }
 
 /// What goes to standard error, and how.
@@ -172,6 +178,12 @@ pub struct RunArgs {
     /// Register layout of virtio devices [default: v2]
     #[arg(long, value_enum)]
     pub virtio: Option<Virtio>,
+    /// Optimised code: off, or on[,threshold=N][,threads=N][,long=SIZE][,group=off][,float=off] [default: on]
+    #[arg(long, value_name = "HOW")]
+    pub jit: Option<Jit>,
+    /// Print counters of the engines at the end
+    #[arg(long)]
+    pub stats: bool,
     /// Take options from a TOML file; those on the command line come first
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -204,6 +216,8 @@ impl RunArgs {
             virtio_console: self.virtio_console.or(base.virtio_console),
             rng: self.rng.or(base.rng),
             virtio: self.virtio.or(base.virtio),
+            jit: self.jit.or(base.jit),
+            stats: self.stats | base.stats,
             config: None,
         }
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use thiserror::Error;
+use vm_cpu::jit::JitConfig;
 
 use super::nearest::hint;
 
@@ -318,5 +319,71 @@ mod tests {
         assert_eq!("file=log".parse(), Ok(Serial::File("log".into())));
         assert!("file=".parse::<Serial>().is_err());
         assert!("tcp".parse::<Serial>().is_err());
+    }
+}
+
+/// The optimising engine: `--jit off`, `--jit on,threshold=500,group=off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jit(pub Option<JitConfig>);
+
+impl FromStr for Jit {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let mut fields = text.split(',');
+        match fields.next() {
+            Some("off") if text == "off" => return Ok(Self(None)),
+            Some("on") => {}
+            _ => {
+                let expected = "expected off, or on with options such as on,threshold=1000";
+                return Err(ValueError::new(format!("{expected}, found {text:?}")));
+            }
+        }
+        let mut config = JitConfig::default();
+        for field in fields {
+            let (key, value) = field.split_once('=').unwrap_or((field, ""));
+            match key {
+                "threshold" => config.threshold = number(key, value, 1..=u64::MAX)?,
+                "threads" => config.threads = number(key, value, 1..=64)? as usize,
+                "queue" => config.queue = number(key, value, 1..=1 << 20)? as usize,
+                "long" => config.long_zone = zone(value)?,
+                "short" => config.short_zone = zone(value)?,
+                "group" => config.options.group = switch(key, value)?,
+                "float" => config.options.float = switch(key, value)?,
+                "wait" => config.wait = switch(key, value)?,
+                _ => {
+                    const KEYS: [&str; 8] =
+                        ["threshold", "threads", "queue", "long", "short", "group", "float", "wait"];
+                    return Err(ValueError::new(format!("unknown option {key:?}{}", hint(key, KEYS))));
+                }
+            }
+        }
+        Ok(Self(Some(config)))
+    }
+}
+
+fn number(key: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64, ValueError> {
+    match value.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => {
+            let (first, last) = (range.start(), range.end());
+            Err(ValueError::new(format!("{key}: expected a number from {first} to {last}, found {value:?}")))
+        }
+    }
+}
+
+/// Bytes of a zone of the code cache: whole mebibytes.
+fn zone(value: &str) -> Result<usize, ValueError> {
+    match parse_size(value)? {
+        bytes @ 0x10_0000..=0x4000_0000 if bytes.is_multiple_of(1 << 20) => Ok(bytes as usize),
+        _ => Err(ValueError::new(format!("expected a zone of 1M to 1G in whole MiB, found {value:?}"))),
+    }
+}
+
+fn switch(key: &str, value: &str) -> Result<bool, ValueError> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(ValueError::new(format!("{key}: expected on or off, found {value:?}"))),
     }
 }

@@ -33,6 +33,9 @@ pub enum MachineError {
     /// The device tree could not be written.
     #[error("device tree: {0}")]
     Tree(#[from] vm_fdt::Error),
+    /// The optimising engine could not be started.
+    #[error("--jit: {0}")]
+    Jit(#[from] vm_cpu::jit::JitError),
     /// The payload could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use vm_cpu::csr::Priv;
 use vm_cpu::hart::{Bus, Clock, Cluster, Entry as HartEntry, Hart};
+use vm_cpu::jit::Jit;
 use vm_devices::map::RAM_BASE;
 use vm_devices::{PowerEvents, Uart};
 use vm_mmu::{AddressSpace, Backend, Perm};
@@ -37,6 +38,7 @@ pub struct Machine {
     bus: Arc<dyn Bus>,
     board: Board,
     harts: HartStates,
+    jit: Option<Arc<Jit>>,
 }
 
 /// How each hart starts.
@@ -65,7 +67,9 @@ impl Machine {
         let board = Board::new(&config, &memory, &cluster, consoles, power)?;
         let bus = Arc::new(DeviceBus(board.bus()?));
         let harts = HartStates::new(config.cpus);
-        Ok(Self { config, memory: Arc::new(memory), cluster, bus, board, harts })
+        let memory = Arc::new(memory);
+        let jit = config.jit.map(|jit| Jit::start(jit, &memory, &cluster)).transpose()?;
+        Ok(Self { config, memory, cluster, bus, board, harts, jit })
     }
 
     /// What the machine was asked to be.
@@ -102,7 +106,17 @@ impl Machine {
 
     /// A hart, for its thread.
     pub fn hart(&self, id: usize) -> Hart {
-        Hart::new(id, &self.config.cpu, self.memory.clone(), self.bus.clone(), self.cluster.clone())
+        let hart =
+            Hart::new(id, &self.config.cpu, self.memory.clone(), self.bus.clone(), self.cluster.clone());
+        match &self.jit {
+            Some(jit) => hart.with_jit(jit.clone()),
+            None => hart,
+        }
+    }
+
+    /// The optimising engine, if it is in use.
+    pub fn jit(&self) -> Option<&Arc<Jit>> {
+        self.jit.as_ref()
     }
 
     /// Brings memory and devices to the state after power-on, and loads the payload. Only while no
@@ -115,6 +129,9 @@ impl Machine {
         }
         self.set_clock(0);
         self.memory.clear(self.ram())?;
+        if let Some(jit) = &self.jit {
+            jit.forget();
+        }
         let (loaded, tree) = self.load(Chosen { seed: random_seed(), ..Chosen::default() })?;
         let info = self.place_boot_data(&loaded, &tree)?;
         Ok(self.start(&loaded, info))

@@ -139,6 +139,9 @@ impl Runtime {
         if self.state == State::Running {
             self.poll_htif();
         }
+        if let Some(jit) = self.machine.jit() {
+            jit.poll();
+        }
         if self.state == State::ShuttingDown {
             self.update_state(State::Stopped);
         }
@@ -347,6 +350,12 @@ impl Runtime {
             config.memory / KIB,
             resident / KIB,
         )
+    }
+
+    /// Counters of the engines, for people.
+    pub fn statistics(&self) -> String {
+        let Some(jit) = self.machine.jit() else { return "jit: off\n".to_owned() };
+        format!("{:#?}\n{:#?}\n", jit.stats(), jit.cache_counters())
     }
 
     /// A running machine is held for a moment.

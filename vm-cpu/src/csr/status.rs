@@ -24,6 +24,11 @@ impl CsrFile {
         self.mstatus & ms::FS != 0
     }
 
+    /// Whether the FP registers are marked as changed.
+    pub fn fp_dirty(&self) -> bool {
+        self.mstatus & ms::FS == ms::FS
+    }
+
     /// Marks the FP registers as changed.
     pub fn dirty_fp(&mut self) {
         self.mstatus |= ms::FS;

@@ -17,9 +17,14 @@ impl Core {
 
     /// From here on no guest instruction runs.
     pub(super) fn leave(&mut self) {
+        self.end_fp();
+        self.port.leave();
+    }
+
+    /// The thread's FPU is the host's again.
+    pub(crate) fn end_fp(&mut self) {
         self.gather_fp();
         self.fpu = None;
-        self.port.leave();
     }
 
     /// Serves whatever asked for attention; an exit ends `run`.
@@ -37,11 +42,17 @@ impl Core {
                 return Some(Exit::Requested);
             }
         }
+        self.take_pending_interrupt();
+        None
+    }
+
+    /// Takes an interrupt if one has come to be pending and enabled.
+    #[inline]
+    pub(crate) fn take_pending_interrupt(&mut self) {
         if self.recheck {
             self.recheck = false;
             self.take_interrupt();
         }
-        None
     }
 
     /// Levels of all interrupt sources outside the CSR file.
@@ -116,9 +127,11 @@ impl Core {
             }
             let limit = self.cluster.clock().until(self.armed);
             self.port.leave();
+            self.unpin();
             self.port.sleep(limit);
             let why = self.port.take_attention();
             self.port.enter();
+            self.pin();
             // Everything but the wires is served at the next block.
             self.port.kick(why & (MAIL | REQUEST) | MAIL);
         }

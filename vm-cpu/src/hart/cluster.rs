@@ -117,6 +117,13 @@ impl Cluster {
         self.timers.compare.get(hart).map_or(u64::MAX, |c| c.load(SeqCst))
     }
 
+    /// Every hart that executes comes to the end of its unit or block soon.
+    pub fn kick_all(&self) {
+        for port in &self.ports {
+            port.kick(port::MAIL);
+        }
+    }
+
     /// The clock was written: every hart looks at its timers again.
     pub fn clock_changed(&self) {
         for port in &self.ports {

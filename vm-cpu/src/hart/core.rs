@@ -12,6 +12,9 @@ use crate::config::CpuConfig;
 use crate::csr::{CsrFile, Priv};
 use crate::fp::HostFp;
 use crate::interp::Jumps;
+use crate::jit::Participant;
+use crate::jit::abi::Native;
+use crate::jit::enter::Payload;
 use crate::trap::{Cause, Trap};
 
 /// Why an instruction ended early. Small on purpose: it travels through every memory access.
@@ -76,6 +79,14 @@ pub struct Core {
     /// `ecall` from S-mode leaves to the built-in SBI.
     pub(super) sbi: bool,
     pub(super) cpu: CpuConfig,
+    /// The words of generated code.
+    pub(crate) native: Native,
+    /// A panic of a helper, on its way out of generated code.
+    pub(crate) panic: Option<Payload>,
+    /// The hart's part in the epochs of the code cache.
+    pub(crate) reader: Option<Participant>,
+    /// Addresses of cells that blocks keep have become invalid.
+    pub(crate) cells_gone: bool,
 }
 
 impl std::fmt::Debug for Core {
@@ -112,7 +123,7 @@ impl Core {
             armed: u64::MAX,
             id,
             port: cluster.port(id).clone(),
-            cluster,
+            cluster: cluster.clone(),
             memory,
             bus,
             sbi_timer: u64::MAX,
@@ -121,6 +132,10 @@ impl Core {
             pmp_changed: false,
             sbi: false,
             cpu: *cpu,
+            native: Native::new(cluster.port(id).attention_address()),
+            panic: None,
+            reader: None,
+            cells_gone: false,
         };
         core.review();
         core

@@ -99,6 +99,12 @@ impl Core {
         Ok(Place { gpa, ram, uniform: true })
     }
 
+    /// Whether a translation may be made for an access that may not come: one that would mark the page as
+    /// written must not (privileged manual, Svadu).
+    pub(crate) fn may_translate_early(&self, access: Access) -> bool {
+        access != Access::Store || !self.data.walk.adue
+    }
+
     /// Reads a doubleword as a load in the hart's current mode does; `None` if that would trap.
     pub fn read_virtual(&mut self, va: u64) -> Option<u64> {
         self.load_word(va).ok()

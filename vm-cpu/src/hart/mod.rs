@@ -34,6 +34,7 @@ pub use self::port::{Mail, Port};
 use crate::config::CpuConfig;
 use crate::csr::Priv;
 use crate::interp::Engine;
+use crate::jit::Jit;
 
 /// Devices as a hart sees them.
 pub trait Bus: Send + Sync {
@@ -95,6 +96,12 @@ impl Hart {
         Self { core: Core::new(id, cpu, memory, bus, cluster), engine: Engine::default() }
     }
 
+    /// Runs hot code by units of `jit`.
+    pub fn with_jit(mut self, jit: Arc<Jit>) -> Self {
+        self.engine.use_jit(jit);
+        self
+    }
+
     /// Resets the hart and puts it at `entry`. With `sbi`, `ecall` from S-mode ends [`Hart::run`], and
     /// the machine-mode state is what an SBI implementation leaves behind.
     pub fn start(&mut self, entry: Entry, sbi: bool) {
@@ -105,6 +112,7 @@ impl Hart {
     /// Runs guest code until something needs the caller.
     pub fn run(&mut self) -> Exit {
         self.core.enter(&mut self.engine);
+        self.engine.begin(&mut self.core);
         let exit = loop {
             if let Some(exit) = self.core.attend(&mut self.engine) {
                 break exit;
@@ -114,6 +122,7 @@ impl Hart {
             }
         };
         self.core.leave();
+        self.core.unpin();
         exit
     }
 

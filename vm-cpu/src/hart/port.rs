@@ -84,6 +84,11 @@ impl Port {
         self.attention.load(Relaxed)
     }
 
+    /// Where generated code looks at it: valid as long as the port lives.
+    pub fn attention_address(&self) -> u64 {
+        self.attention.as_ptr() as u64
+    }
+
     /// Takes the reasons for attention.
     pub fn take_attention(&self) -> u32 {
         self.attention.swap(0, SeqCst)

@@ -26,6 +26,8 @@ pub const NONE: BlockId = 0;
 
 /// Instructions of a block at most: keeps offsets within a byte of halfwords.
 pub const BLOCK_INSNS: usize = 64;
+/// Unless units are made sooner, a block does not look for one before it ran this often.
+const FIRST_LOOK: u64 = 32;
 /// Size of a granule of code tracking.
 const GRANULE: u64 = 64;
 /// Decoded instructions kept at most (20 bytes each).
@@ -56,6 +58,12 @@ pub struct Block {
     pub heat: u64,
     /// Times left by the taken edge; `heat - taken` went the other way.
     pub taken: u64,
+    /// Cell of its unit, or 0.
+    pub cell: u64,
+    /// `heat` at which to look for a unit, or to ask for one, again.
+    pub ask: u64,
+    /// A unit was asked for at this heat, or 0.
+    pub asked: u64,
     /// `heat` when the arena was last compacted.
     seen: u64,
 }
@@ -68,6 +76,8 @@ pub struct Blocks {
     index: Index,
     straddling: HashMap<(u64, u64), BlockId>,
     pages: HashMap<u64, Vec<BlockId>>,
+    /// Heat at which a block looks for a unit for the first time.
+    pub first_look: u64,
     /// Grows with each [`Blocks::reset`]: a number from before means nothing after.
     generation: u64,
     /// Compactions and resets since the start.
@@ -82,6 +92,7 @@ impl Default for Blocks {
             index: Index::default(),
             straddling: HashMap::new(),
             pages: HashMap::new(),
+            first_look: FIRST_LOOK,
             generation: 0,
             compactions: 0,
         }
@@ -131,7 +142,7 @@ impl Blocks {
             self.reset();
         }
         let id = self.list.len() as BlockId;
-        self.list.push(Block { gpa, tail_page, ..Block::default() });
+        self.list.push(Block { gpa, tail_page, ask: self.first_look, ..Block::default() });
         match tail_page {
             0 => self.index.insert(gpa, id),
             _ => _ = self.straddling.insert((gpa, tail_page), id),
@@ -141,6 +152,11 @@ impl Blocks {
             self.pages.entry(tail_page).or_default().push(id);
         }
         id
+    }
+
+    /// The block at `gpa`, if it has code.
+    pub fn known(&self, gpa: u64) -> Option<&Block> {
+        self.index.get(gpa).map(|id| self.get(id)).filter(|block| block.bytes != 0 && block.tail_page == 0)
     }
 
     /// Whether any block of `page` has code.
@@ -181,6 +197,13 @@ impl Blocks {
         (block.start, block.end, block.bytes) = (0, 0, 0);
     }
 
+    /// Addresses of cells have become invalid.
+    pub fn forget_cells(&mut self) {
+        for block in self.list.iter_mut().filter(|block| block.cell != 0) {
+            (block.cell, block.ask) = (0, block.heat + 1);
+        }
+    }
+
     /// Numbers of the blocks of `page`.
     pub fn of_page(&self, page: u64) -> &[BlockId] {
         self.pages.get(&page).map_or(&[], Vec::as_slice)
@@ -197,7 +220,7 @@ impl Blocks {
     /// Forgets everything, numbers too. Jump caches have to be emptied by the caller.
     fn reset(&mut self) {
         let (generation, compactions) = (self.generation + 1, self.compactions + 1);
-        *self = Self { generation, compactions, ..Self::default() };
+        *self = Self { generation, compactions, first_look: self.first_look, ..Self::default() };
     }
 
     /// Keeps the code of the blocks that were entered since the last time, most of it contiguous.

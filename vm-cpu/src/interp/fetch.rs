@@ -132,12 +132,15 @@ impl Engine {
         if self.unguarded.is_empty() {
             return;
         }
-        let Self { blocks, unguarded, .. } = self;
+        let Self { blocks, unguarded, jit, .. } = self;
         unguarded.retain(|item| {
             // Asked first: a store that came before the letter was read is then seen by `verify`.
             let guarded =
                 item.letters.iter().all(|&(hart, number)| core.cluster().port(hart).has_read(number));
             verify(core, blocks, item.page);
+            if let Some(jit) = jit {
+                jit.verify(item.page);
+            }
             !guarded
         });
     }
@@ -154,7 +157,9 @@ impl Engine {
 
     /// Forgets everything, as at reset.
     pub(crate) fn forget(&mut self) {
+        let jit = self.jit.take();
         *self = Self::default();
+        jit.into_iter().for_each(|jit| self.use_jit(jit));
     }
 }
 

@@ -5,16 +5,37 @@
 //! looks at those only, and a filter of pages spares it that in nearly all cases.
 
 use super::blocks::BlockId;
+use crate::jit::enter::stub_cell;
 
 /// Slots for the pcs of one page.
-const RUN: usize = 64;
-const RUNS: usize = 128;
+pub(crate) const RUN: usize = 64;
+pub(crate) const RUNS: usize = 128;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     pc: u64,
     space: u32,
     block: BlockId,
+    /// Cell that generated code jumps through.
+    cell: u64,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Slot { pc: 0, space: 0, block: 0, cell: stub_cell() }
+    }
+}
+
+/// Where generated code finds the fields of a slot.
+pub(crate) mod layout {
+    use super::Slot;
+    use std::mem::{offset_of, size_of};
+
+    pub const PC: i32 = offset_of!(Slot, pc) as i32;
+    pub const SPACE: i32 = offset_of!(Slot, space) as i32;
+    pub const CELL: i32 = offset_of!(Slot, cell) as i32;
+    pub const SIZE: i64 = size_of::<Slot>() as i64;
 }
 
 /// The cache. Space 0 is never looked up.
@@ -37,9 +58,9 @@ impl Default for Jumps {
     }
 }
 
+/// Generated code computes the same.
 fn place(pc: u64) -> usize {
-    let run = ((pc >> 12) ^ (pc >> 19)) as usize % RUNS;
-    run * RUN + (pc >> 1) as usize % RUN
+    (pc >> 12) as usize % RUNS * RUN + (pc >> 1) as usize % RUN
 }
 
 fn bit(pc: u64) -> (usize, u64) {
@@ -79,8 +100,27 @@ impl Jumps {
         self.pages[word] |= bit;
     }
 
+    /// Generated code goes from here on through `cell` to `pc`, if that has a slot.
+    #[inline]
+    pub fn set_cell(&mut self, pc: u64, cell: u64) {
+        let slot = &mut self.slots[place(pc)];
+        if slot.pc == pc | self.user && slot.space == self.space {
+            slot.cell = cell;
+        }
+    }
+
+    /// Addresses of cells have become invalid.
+    pub fn forget_cells(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.cell = stub_cell());
+    }
+
+    /// For generated code: the slots, the space and the mode that match.
+    pub fn for_code(&self) -> (u64, u64, u64) {
+        (self.slots.as_ptr() as u64, self.space.into(), self.user)
+    }
+
     pub fn insert(&mut self, pc: u64, block: BlockId) {
-        self.slots[place(pc)] = Slot { pc: pc | self.user, space: self.space, block };
+        self.slots[place(pc)] = Slot { pc: pc | self.user, space: self.space, block, cell: stub_cell() };
         let (word, bit) = bit(pc);
         self.pages[word] |= bit;
     }

@@ -12,15 +12,19 @@
 mod blocks;
 mod emit;
 mod fetch;
-mod jumps;
+pub(crate) mod jumps;
+mod units;
 
 use self::blocks::NONE;
-pub use self::blocks::{BLOCK_INSNS, Block, BlockId, Blocks};
+pub use self::blocks::{BLOCK_INSNS, Block, BlockId, Blocks, granule_mask};
 pub(crate) use self::jumps::Jumps;
+use self::units::Next;
 use crate::hart::{Core, Exit, Stop};
 use crate::isa::emit::Flow;
 use crate::isa::table::row;
 use crate::isa::{Insn, Op, for_each_row};
+use crate::jit::Jit;
+use std::sync::Arc;
 use vm_mmu::PAGE;
 
 /// Finds and runs blocks.
@@ -31,8 +35,12 @@ pub struct Engine {
     unguarded: Vec<fetch::Unguarded>,
     /// Room for the block that is being decoded.
     scratch: Vec<Insn>,
+    /// What runs hot code faster.
+    jit: Option<Arc<Jit>>,
     /// Times a successor had to be looked up, for want of a link.
     pub dispatches: u64,
+    /// Times generated code was entered.
+    pub entries: u64,
 }
 
 /// How a block was left.
@@ -57,13 +65,36 @@ impl Engine {
 
     /// Runs until attention is due, a trap was delivered or the caller is needed.
     pub(crate) fn run(&mut self, core: &mut Core) -> Option<Exit> {
+        self.pass_safepoint(core);
         let mut id = match self.find(core) {
             Ok(id) => id,
             Err(_) => return core.deliver(core.pc),
         };
+        let mut interpret = false;
         while core.attention() == 0 {
             let block = self.blocks.get_mut(id);
+            if block.cell != 0 && !interpret {
+                match self.run_unit(core, id) {
+                    Next::Block(next) => id = next,
+                    Next::Here => interpret = true,
+                    Next::Interpret(next) => (id, interpret) = (next, true),
+                    Next::Back(Some(exit)) => return Some(exit),
+                    Next::Back(None) => match self.find_after_trap(core) {
+                        Some(next) => id = next,
+                        None => return None,
+                    },
+                }
+                continue;
+            }
+            interpret = false;
             block.heat += 1;
+            if block.heat >= block.ask {
+                self.look_for_unit(core, id);
+                if self.blocks.get(id).cell != 0 {
+                    continue;
+                }
+            }
+            let block = self.blocks.get(id);
             let (page, count) = (core.pc & !(PAGE - 1), u64::from(block.end - block.start));
             core.retired += count;
             let left = {
@@ -88,13 +119,7 @@ impl Engine {
                     continue;
                 }
                 Left::Sync => {
-                    if core.pmp_changed {
-                        core.pmp_changed = false;
-                        self.blocks.drop_all();
-                    }
-                    if core.fence_i {
-                        self.fence_i(core);
-                    }
+                    self.sync(core);
                     return None;
                 }
                 Left::Stop(stop, at) => return self.stopped(core, id, stop, at),
@@ -115,6 +140,17 @@ impl Engine {
             }
         }
         None
+    }
+
+    /// Acts on what an instruction left to be done.
+    fn sync(&mut self, core: &mut Core) {
+        if core.pmp_changed {
+            core.pmp_changed = false;
+            self.blocks.drop_all();
+        }
+        if core.fence_i {
+            self.fence_i(core);
+        }
     }
 
     /// Settles pc and the count of retired instructions after one ended early.

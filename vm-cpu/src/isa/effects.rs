@@ -20,6 +20,16 @@ pub struct Effects {
     pub may_stop: bool,
     /// It is the last of its block: a jump, a branch, or an instruction after which to start anew.
     pub ends: bool,
+    /// It never goes on to the next instruction.
+    pub traps: bool,
+    /// It needs more of the hart than registers, memory and arithmetic: for the runtime to carry out.
+    pub runtime: bool,
+    /// Its floating-point operation, apart from moves, loads and stores.
+    pub float: Option<(Fp, Fmt, Rm)>,
+    /// Its plain memory access at rs1 + imm, and whether that is a store.
+    pub access: Option<(Size, bool)>,
+    /// It orders memory accesses before and after it.
+    pub orders: bool,
 }
 
 impl Effects {
@@ -28,12 +38,18 @@ impl Effects {
         let mut effects = Effects::default();
         let flow = execute(&mut effects, i);
         effects.ends = !matches!(flow, Ok(Flow::Next));
+        effects.traps = flow.is_err();
         effects
     }
 
     fn stop(&mut self) -> Result<(), ()> {
         self.may_stop = true;
         Ok(())
+    }
+
+    fn runtime(&mut self) -> Result<(), ()> {
+        self.runtime = true;
+        self.stop()
     }
 }
 
@@ -59,52 +75,58 @@ impl Emit for Effects {
     fn bin(&mut self, _: Bin, (): (), (): ()) {}
     fn cmp(&mut self, _: Cmp, (): (), (): ()) {}
     fn select(&mut self, (): (), (): (), (): ()) {}
-    fn load(&mut self, _: &Insn, _: Mem, (): ()) -> Result<(), ()> {
+    fn load(&mut self, _: &Insn, m: Mem, (): ()) -> Result<(), ()> {
+        self.access = Some((m.size, false));
         self.stop()
     }
-    fn store(&mut self, _: &Insn, _: Mem, (): (), (): ()) -> Result<(), ()> {
+    fn store(&mut self, _: &Insn, m: Mem, (): (), (): ()) -> Result<(), ()> {
+        self.access = Some((m.size, true));
         self.stop()
     }
     fn amo(&mut self, _: &Insn, _: Size, _: Amo, (): (), (): (), _: Order) -> Result<(), ()> {
+        self.orders = true;
         self.stop()
     }
     fn lr(&mut self, _: &Insn, _: Size, (): (), _: Order) -> Result<(), ()> {
-        self.stop()
+        self.runtime()
     }
     fn sc(&mut self, _: &Insn, _: Size, (): (), (): (), _: Order) -> Result<(), ()> {
-        self.stop()
+        self.runtime()
     }
     fn cas(&mut self, _: &Insn, _: Size, (): (), (): (), (): (), _: Order) -> Result<(), ()> {
-        self.stop()
+        self.runtime()
     }
     fn cas_pair(&mut self, _: &Insn, (): (), _: ((), ()), _: ((), ()), _: Order) -> Result<((), ()), ()> {
-        self.stop()?;
+        self.runtime()?;
         Ok(((), ()))
     }
-    fn fence(&mut self, _: u8, _: u8) {}
+    fn fence(&mut self, _: u8, _: u8) {
+        self.orders = true;
+    }
     fn cbo(&mut self, _: &Insn, _: Cbo, (): ()) -> Result<(), ()> {
-        self.stop()
+        self.runtime()
     }
     fn fp_on(&mut self, _: &Insn) -> Result<(), ()> {
         self.stop()
     }
-    fn fp(&mut self, _: &Insn, _: Fp, _: Fmt, _: Rm, (): (), (): (), (): ()) -> Result<(), ()> {
+    fn fp(&mut self, _: &Insn, op: Fp, fmt: Fmt, rm: Rm, (): (), (): (), (): ()) -> Result<(), ()> {
+        self.float = Some((op, fmt, rm));
         self.stop()
     }
     fn csr(&mut self, _: &Insn, _: CsrOp, _: u16, (): (), _: bool, _: bool) -> Result<(), ()> {
-        self.stop()
+        self.runtime()
     }
     fn sys(&mut self, _: &Insn, op: Sys, (): (), (): ()) -> Step<Self> {
-        self.stop()?;
+        self.runtime()?;
         Ok(if op == Sys::Pause { Flow::Next } else { Flow::Sync })
     }
     fn trap(&mut self, _: &Insn, _: Cause, (): ()) {
-        self.may_stop = true;
+        (self.may_stop, self.runtime) = (true, true);
     }
     fn trap_if(&mut self, _: &Insn, (): (), _: Cause, (): ()) -> Result<(), ()> {
-        self.stop()
+        self.runtime()
     }
     fn illegal(&mut self, _: &Insn) {
-        self.may_stop = true;
+        (self.may_stop, self.runtime) = (true, true);
     }
 }

@@ -217,6 +217,12 @@ impl SoftTlb {
         (aligned && both).then(|| va.wrapping_add(entry.addend))
     }
 
+    /// Host address minus virtual address for the page of `va`, if `access` hits.
+    #[inline]
+    pub fn addend(&self, class: Class, va: u64, access: Access) -> Option<u64> {
+        self.lanes[class as usize].hit(va, access).map(|entry| entry.addend)
+    }
+
     /// Guest-physical address of `va` if `access` hits.
     #[inline(always)]
     pub fn translate(&self, class: Class, va: u64, access: Access) -> Option<u64> {

@@ -1,0 +1,187 @@
+//! Where the interpreter hands over to generated code, and takes over from it.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::blocks::BlockId;
+use crate::hart::{Core, Exit};
+use crate::jit::abi::Leave;
+use crate::jit::enter;
+use crate::jit::region::Region;
+use crate::jit::{Jit, Participant};
+
+/// How often a block looks for the unit it asked for.
+const PATIENCE: u64 = 64;
+
+/// What comes after a unit.
+pub(super) enum Next {
+    /// A block, or its unit.
+    Block(BlockId),
+    /// There was no unit: the block itself.
+    Here,
+    /// This block, by interpretation.
+    Interpret(BlockId),
+    /// The hart has something else to do.
+    Back(Option<Exit>),
+}
+
+impl Engine {
+    /// Runs hot code by units of `jit`.
+    pub(crate) fn use_jit(&mut self, jit: Arc<Jit>) {
+        self.blocks.first_look = self.blocks.first_look.min(jit.config().threshold);
+        self.jit = Some(jit);
+    }
+
+    /// Before guest code runs on this thread.
+    pub(crate) fn begin(&mut self, core: &mut Core) {
+        if let Some(jit) = &self.jit
+            && core.reader.is_none()
+        {
+            let reader = Participant::new(jit);
+            core.native.touched = reader.touched();
+            core.reader = Some(reader);
+        }
+        core.pin();
+    }
+
+    /// The safepoint of the code cache: no generated code runs.
+    #[inline]
+    pub(super) fn pass_safepoint(&mut self, core: &mut Core) {
+        core.pin();
+        if std::mem::take(&mut core.cells_gone) {
+            self.blocks.forget_cells();
+        }
+    }
+
+    /// Runs the unit of block `id`, and what it leads to.
+    pub(super) fn run_unit(&mut self, core: &mut Core, id: BlockId) -> Next {
+        let block = self.blocks.get_mut(id);
+        let Some(code) = enter::target(block.cell) else {
+            // It died: begin to count anew.
+            (block.cell, block.asked, block.ask) = (0, 0, block.heat + PATIENCE);
+            return Next::Here;
+        };
+        self.entries += 1;
+        core.prepare_native();
+        let leave = enter::run(core, code);
+        match leave {
+            Leave::Dispatch | Leave::Interpret => match self.find(core) {
+                Ok(next) => {
+                    if leave == Leave::Interpret {
+                        return Next::Interpret(next);
+                    }
+                    self.link(core, next);
+                    Next::Block(next)
+                }
+                Err(_) => Next::Back(core.deliver(core.pc)),
+            },
+            Leave::Trap => Next::Back(core.deliver(core.pc)),
+            Leave::Again => {
+                core.wait_for_guards();
+                Next::Back(None)
+            }
+            Leave::Sync => {
+                self.sync(core);
+                Next::Back(None)
+            }
+            Leave::Attention | Leave::Panic => Next::Back(None),
+        }
+    }
+
+    /// What comes after a trap, a return from one or a change of the hart's state, if nothing else does.
+    pub(super) fn find_after_trap(&mut self, core: &mut Core) -> Option<BlockId> {
+        if core.attention() != 0 {
+            return None;
+        }
+        core.take_pending_interrupt();
+        self.find(core).ok()
+    }
+
+    /// Lets generated code jump from here on to the unit of block `id`, which is at `core.pc`.
+    fn link(&mut self, core: &mut Core, id: BlockId) {
+        let block = self.blocks.get_mut(id);
+        if block.cell == 0
+            && !block.unlinked
+            && let Some(jit) = &self.jit
+            && let Some(cell) = jit.lookup(block.gpa)
+        {
+            block.cell = cell;
+        }
+        if block.cell != 0 {
+            core.jumps.set_cell(core.pc, block.cell);
+        }
+    }
+
+    /// A block has run often: takes its unit if there is one, else asks for one.
+    #[cold]
+    pub(super) fn look_for_unit(&mut self, core: &mut Core, id: BlockId) {
+        let Some(jit) = self.jit.clone() else {
+            self.blocks.get_mut(id).ask = u64::MAX;
+            return;
+        };
+        let threshold = jit.config().threshold;
+        let block = self.blocks.get(id);
+        let (heat, asked) = (block.heat, block.asked);
+        if block.unlinked || block.bytes == 0 {
+            self.blocks.get_mut(id).ask = heat + threshold;
+            return;
+        }
+        if let Some(cell) = jit.lookup(block.gpa) {
+            let block = self.blocks.get_mut(id);
+            (block.cell, block.ask) = (cell, u64::MAX);
+            return;
+        }
+        let due = heat >= threshold && (asked == 0 || heat > asked * 8);
+        if due
+            && jit.has_room()
+            && core.lend_fpu(jit.config().wait)
+            && let Some(region) = Region::discover(&self.blocks, block, &*jit)
+            && jit.request(region)
+        {
+            let cell = jit.lookup(self.blocks.get(id).gpa);
+            let block = self.blocks.get_mut(id);
+            (block.asked, block.cell) = (heat, cell.unwrap_or(0));
+        }
+        self.blocks.get_mut(id).ask = match heat < threshold {
+            true => threshold.min(heat * 4),
+            false => heat + PATIENCE,
+        };
+    }
+}
+
+impl Core {
+    /// Takes part in the code cache's epoch, from here or anew.
+    pub(crate) fn pin(&mut self) {
+        if let Some(reader) = &mut self.reader
+            && reader.pin()
+        {
+            self.jumps.forget_cells();
+            self.cells_gone = true;
+        }
+    }
+
+    /// Takes no part in the epoch: no code of the cache is used.
+    pub(crate) fn unpin(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.unpin();
+        }
+    }
+
+    /// A compiler that runs on this thread computes with floats, whose flags must not be the guest's.
+    fn lend_fpu(&mut self, here: bool) -> bool {
+        if here {
+            self.end_fp();
+        }
+        true
+    }
+
+    /// Puts what generated code reads of the hart's mode where it looks.
+    #[inline]
+    fn prepare_native(&mut self) {
+        let class = self.data.class;
+        self.native.lane = self.tlb.entries(class) as u64;
+        self.native.space = self.tlb.id(class).into();
+        (self.native.jumps, self.native.fetch_space, self.native.user) = self.jumps.for_code();
+        self.native.fp_ready = self.fp_is_ready().into();
+    }
+}

@@ -1,0 +1,148 @@
+//! What generated code and the runtime share: the words it reads and writes, how it is entered and left.
+//!
+//! ```text
+//!  r15 = &mut Core for as long as generated code runs.
+//!  unit(page: rdi, entry: rsi)      page = virtual address of the page the unit runs in
+//!     jumps to another unit through a cell, with `Core::pc` set and registers in `Core`
+//!     returns to the dispatcher with `Core::pc` and [`Native::exit`] set
+//! ```
+//! **Invariant.** Whoever leaves a unit has stored every register it changed and has added what it
+//! executed to `Core::retired`.
+
+use std::mem::offset_of;
+
+use crate::hart::Core;
+use crate::isa::Insn;
+
+/// Why generated code came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Leave {
+    /// `pc` has no unit that is known here.
+    Dispatch = 1,
+    /// Somebody wants the hart's attention.
+    Attention = 2,
+    /// An instruction at `pc` trapped; `Core::trap` says how.
+    Trap = 3,
+    /// The instruction at `pc` has to be repeated once other harts have read their mail.
+    Again = 4,
+    /// The state that decides what comes next has changed.
+    Sync = 5,
+    /// What follows at `pc` is for the interpreter: a case that the unit does not cover.
+    Interpret = 6,
+    /// A helper panicked; the panic goes on where the unit was entered.
+    Panic = 7,
+}
+
+impl Leave {
+    /// The reason that was stored.
+    pub fn of(word: u64) -> Leave {
+        use Leave::*;
+        let all = [Dispatch, Attention, Trap, Again, Sync, Interpret, Panic];
+        all.into_iter().find(|&leave| leave as u64 == word).unwrap_or(Dispatch)
+    }
+}
+
+/// The words of a hart that only generated code and its helpers use.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Native {
+    /// Why the unit was left; 0 while a helper that returns to it runs.
+    pub exit: u64,
+    /// Stack pointer to come back to.
+    pub stack: u64,
+    /// Virtual address of the page that the unit runs in.
+    pub page: u64,
+    /// Instructions up to the end of the block that runs, not yet in `Core::retired`.
+    pub pending: u64,
+    /// Operands of a helper: the [`Site`] that calls it, an address, and a last address or a value.
+    pub site: u64,
+    pub address: u64,
+    pub value: u64,
+    /// Result of a helper: host address minus virtual address.
+    pub addend: u64,
+    /// Address of the hart's attention word.
+    pub attention: u64,
+    /// Entries of the soft-TLB for loads and stores now, and the id they must carry.
+    pub lane: u64,
+    pub space: u64,
+    /// Jump cache, the id its slots must carry, and 1 in U-mode.
+    pub jumps: u64,
+    pub fetch_space: u64,
+    pub user: u64,
+    /// One byte a translation, set when it is entered.
+    pub touched: u64,
+    /// Not 0 while floating point may be done on the host's FPU: FS dirty, flags gathering, nearest.
+    pub fp_ready: u64,
+    /// What a load that is no plain memory access has read, or where such a store may write again.
+    pub bounce: [u64; 2],
+    /// Results that must not vanish for want of a use.
+    pub sink: u64,
+}
+
+impl Native {
+    pub fn new(attention: u64) -> Native {
+        Native {
+            exit: 0,
+            stack: 0,
+            page: 0,
+            pending: 0,
+            site: 0,
+            address: 0,
+            value: 0,
+            addend: 0,
+            attention,
+            lane: 0,
+            space: 0,
+            jumps: 0,
+            fetch_space: 0,
+            user: 0,
+            touched: 0,
+            fp_ready: 0,
+            bounce: [0; 2],
+            sink: 0,
+        }
+    }
+}
+
+/// Offset of a field of [`Native`] from r15.
+macro_rules! native {
+    ($field:ident) => {
+        (std::mem::offset_of!($crate::hart::Core, native)
+            + std::mem::offset_of!($crate::jit::abi::Native, $field)) as i32
+    };
+}
+pub(crate) use native;
+
+/// Offset of integer register `r` from r15.
+pub fn x_offset(r: usize) -> i32 {
+    (offset_of!(Core, x) + 8 * r) as i32
+}
+
+/// Offset of FP register `r` from r15.
+pub fn f_offset(r: usize) -> i32 {
+    (offset_of!(Core, f) + 8 * r) as i32
+}
+
+/// Offset of the program counter from r15.
+pub fn pc_offset() -> i32 {
+    offset_of!(Core, pc) as i32
+}
+
+/// Offset of the count of retired instructions from r15.
+pub fn retired_offset() -> i32 {
+    offset_of!(Core, retired) as i32
+}
+
+/// An instruction as a place that helpers are called from.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    /// The instruction, with `at` = 0.
+    pub insn: Insn,
+    /// Its offset in the page.
+    pub offset: u16,
+    /// Instructions of its block from this one on.
+    pub rest: u16,
+    /// Its access: log2 of the size, and whether it is a store.
+    pub access: (u8, bool),
+}

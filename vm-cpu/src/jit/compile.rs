@@ -1,0 +1,113 @@
+//! From a region to host code: Cranelift, and a way in for each entry.
+//!
+//! ```text
+//!  ┌────────────┬───────────┬───────────┬─────
+//!  │ code …     │ mov esi,0 │ mov esi,1 │ …      one blob without relocations: it may be copied
+//!  └────▲───────┴──── jmp ──┴──── jmp ──┴─────
+//!       └── the only entry of a region with one
+//! ```
+
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::FunctionBuilderContext;
+use thiserror::Error;
+
+use super::lift::{self, Place};
+use super::region::Region;
+
+/// Why there is no code for a region. It stays with the interpreter.
+#[derive(Debug, Error)]
+pub enum CompileError {
+    /// The host is none that Cranelift knows.
+    #[error("no code generator for this host: {0}")]
+    Host(String),
+    /// The code generator refused.
+    #[error("cannot compile the region at {page:#x}: {reason}")]
+    Refused {
+        /// Guest-physical address of its page.
+        page: u64,
+        /// In its words.
+        reason: String,
+    },
+}
+
+/// A compiler with its room, for one thread.
+pub struct Compiler {
+    isa: OwnedTargetIsa,
+    context: Context,
+    builder: FunctionBuilderContext,
+    control: ControlPlane,
+    /// Code of the last region.
+    pub code: Vec<u8>,
+    /// Where each entry's way in begins in it, in the order of the region's blocks.
+    pub entries: Vec<u32>,
+}
+
+impl Compiler {
+    /// For this host.
+    pub fn new() -> Result<Compiler, CompileError> {
+        Ok(Compiler {
+            isa: host_isa().map_err(CompileError::Host)?,
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+            control: ControlPlane::default(),
+            code: Vec::new(),
+            entries: Vec::new(),
+        })
+    }
+
+    /// Compiles `region`.
+    pub fn compile(&mut self, region: &Region, place: Place<'_>) -> Result<(), CompileError> {
+        self.context.clear();
+        lift::lift(&mut self.context.func, &mut self.builder, self.isa.frontend_config(), region, place);
+        let refused = |reason: String| CompileError::Refused { page: region.page, reason };
+        let compiled = match self.context.compile(&*self.isa, &mut self.control) {
+            Ok(compiled) => compiled,
+            Err(error) => return Err(refused(format!("{:?}", error.inner))),
+        };
+        if !compiled.buffer.relocs().is_empty() {
+            return Err(refused("its code has relocations".to_owned()));
+        }
+        self.code.clear();
+        self.code.extend_from_slice(compiled.code_buffer());
+        self.ways_in(region.entries().count());
+        Ok(())
+    }
+
+    fn ways_in(&mut self, entries: usize) {
+        self.entries.clear();
+        if entries == 1 {
+            self.entries.push(0);
+            return;
+        }
+        for number in 0..entries as u32 {
+            let at = self.code.len() as u32;
+            self.entries.push(at);
+            self.code.push(0xbe); // mov esi, number
+            self.code.extend_from_slice(&number.to_le_bytes());
+            self.code.push(0xe9); // jmp to the start
+            let back = -(at as i32 + 10);
+            self.code.extend_from_slice(&back.to_le_bytes());
+        }
+    }
+}
+
+fn host_isa() -> Result<OwnedTargetIsa, String> {
+    let mut flags = settings::builder();
+    let wanted = [
+        ("opt_level", "speed"),
+        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        ("unwind_info", "false"),
+        ("enable_nan_canonicalization", "false"),
+        ("enable_probestack", "false"),
+        ("enable_pinned_reg", "true"),
+        ("preserve_frame_pointers", "true"),
+    ];
+    for (name, value) in wanted {
+        flags.set(name, value).map_err(|error| error.to_string())?;
+    }
+    let host = cranelift_native::builder().map_err(str::to_owned)?;
+    host.finish(settings::Flags::new(flags)).map_err(|error| error.to_string())
+}

@@ -1,0 +1,156 @@
+//! How units are left and go on: within the region, through a cell, by way of the jump cache.
+
+use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{self, InstBuilder, Value};
+
+use super::Lifter;
+use crate::interp::jumps::{RUN, RUNS, layout};
+use crate::isa::effects::Effects;
+use crate::isa::emit::Flow;
+use crate::isa::{Insn, execute};
+use crate::jit::abi::{self, Leave, native};
+use crate::jit::region::{End, end_of};
+use vm_mmu::PAGE;
+
+impl Lifter<'_, '_> {
+    /// Lifts one instruction; true if the block ends with it.
+    pub(super) fn step(&mut self, insn: &Insn, effects: &Effects) -> bool {
+        if effects.orders {
+            self.groups.forget();
+        }
+        self.open_group(insn);
+        let flow = match execute(self, insn) {
+            Ok(flow) => flow,
+            // Whatever always stops is for the runtime, and does not get here.
+            Err(()) => return true,
+        };
+        self.groups.after(effects);
+        match flow {
+            Flow::Next => return false,
+            Flow::Branch { cond, off } => self.branch(insn, cond, off),
+            Flow::Jump { off } => self.go_to(self.offset() + off),
+            Flow::JumpReg { target } => {
+                if let End::Indirect { returns: true, .. } = end_of(insn, effects) {
+                    self.return_within(target);
+                }
+                self.indirect(target);
+            }
+            Flow::Sync | Flow::Switch => self.go_to(self.offset() + i64::from(insn.len)),
+        }
+        true
+    }
+
+    fn branch(&mut self, insn: &Insn, cond: Value, off: i64) {
+        self.settle_floats();
+        let here = self.offset();
+        let (taken, next) = (here + off, here + i64::from(insn.len));
+        let inside = |lifter: &Self, to: i64| lifter.region.block_at(to).map(|at| lifter.blocks[at]);
+        let (to_taken, to_next) = (inside(self, taken), inside(self, next));
+        let taken_block = to_taken.unwrap_or_else(|| self.b.create_block());
+        let next_block = to_next.unwrap_or_else(|| self.b.create_block());
+        // A loop takes one jump if its back edge is the branch not taken.
+        match self.compared {
+            Some((value, code, a, b)) if value == cond && off <= 0 => {
+                let other = self.b.ins().icmp(code.complement(), a, b);
+                self.b.ins().brif(other, next_block, &[], taken_block, &[]);
+            }
+            _ => _ = self.b.ins().brif(cond, taken_block, &[], next_block, &[]),
+        }
+        let dirty = self.dirty;
+        for (known, block, to) in [(to_taken, taken_block, taken), (to_next, next_block, next)] {
+            if known.is_none() {
+                self.go_on_in(block);
+                self.dirty = dirty;
+                self.exit_to(to);
+            }
+        }
+    }
+
+    /// Ends the block by going to `offset` from the page's start.
+    pub(super) fn go_to(&mut self, offset: i64) {
+        match self.region.block_at(offset) {
+            Some(at) => {
+                self.settle_floats();
+                self.b.ins().jump(self.blocks[at], &[]);
+            }
+            None => self.exit_to(offset),
+        }
+    }
+
+    /// Leaves the region for `offset`.
+    fn exit_to(&mut self, offset: i64) {
+        if !(0..PAGE as i64).contains(&offset) {
+            let target = self.address_of(offset);
+            return self.indirect(target);
+        }
+        self.spill();
+        self.set_pc(offset);
+        self.settle_count();
+        let cell = (self.place.cell)(self.region.page + offset as u64);
+        let cell = self.iconst(cell as i64);
+        self.jump_through(cell, self.page);
+    }
+
+    /// A return to a call of this region is a jump; what is left is any other.
+    fn return_within(&mut self, target: Value) {
+        self.settle_floats();
+        let region = self.region;
+        for &offset in &region.returns {
+            let Some(at) = region.block_at(offset.into()) else { continue };
+            let expected = self.address_of(offset.into());
+            let equal = self.b.ins().icmp(IntCC::Equal, target, expected);
+            let other = self.b.create_block();
+            self.b.ins().brif(equal, self.blocks[at], &[], other, &[]);
+            self.go_on_in(other);
+        }
+    }
+
+    /// Leaves the region for the virtual address `target`, by the jump cache.
+    fn indirect(&mut self, target: Value) {
+        self.spill();
+        self.set_word(abi::pc_offset(), target);
+        self.settle_count();
+        let slot = self.jump_slot(target);
+        let flags = self.kinds.table;
+        let user = self.fixed_word(native!(user));
+        let key = self.b.ins().bor(target, user);
+        let found = self.b.ins().load(I64, flags, slot, layout::PC);
+        let same = self.b.ins().icmp(IntCC::Equal, key, found);
+        let (hit, alive, miss) = (self.b.create_block(), self.b.create_block(), self.cold_block());
+        self.b.ins().brif(same, hit, &[], miss, &[]);
+        self.go_on_in(hit);
+        let space = self.b.ins().load(I32, flags, slot, layout::SPACE);
+        let now = self.fixed_word(native!(fetch_space));
+        let now = self.b.ins().ireduce(I32, now);
+        let same = self.b.ins().icmp(IntCC::Equal, space, now);
+        self.b.ins().brif(same, alive, &[], miss, &[]);
+        self.go_on_in(alive);
+        let cell = self.b.ins().load(I64, flags, slot, layout::CELL);
+        let page = self.b.ins().band_imm_s(target, -(PAGE as i64));
+        self.jump_through(cell, page);
+        self.go_on_in(miss);
+        self.leave(Leave::Dispatch);
+    }
+
+    /// Address of the jump cache's slot for a virtual address: `jumps::place`, in code.
+    fn jump_slot(&mut self, target: Value) -> Value {
+        let half = self.b.ins().ushr_imm_s(target, 1);
+        let low = self.b.ins().band_imm_s(half, RUN as i64 - 1);
+        let page = self.b.ins().ushr_imm_s(target, 6);
+        let run = self.b.ins().band_imm_s(page, ((RUNS - 1) * RUN) as i64);
+        let index = self.b.ins().bor(low, run);
+        let offset = self.b.ins().imul_imm_s(index, layout::SIZE);
+        let jumps = self.fixed_word(native!(jumps));
+        self.b.ins().iadd(jumps, offset)
+    }
+
+    /// Jumps to what the cell holds.
+    fn jump_through(&mut self, cell: Value, page: Value) {
+        let flags = self.kinds.table;
+        let code = self.b.ins().load(I64, flags, cell, 0);
+        let zero = self.iconst(0);
+        let signature: ir::SigRef = self.unit_sig;
+        self.b.ins().return_call_indirect(signature, code, &[page, zero]);
+    }
+}

@@ -1,0 +1,527 @@
+//! Floating point on the host's FPU, where [`facts`](crate::fp::facts) says that it is exact.
+//!
+//! An FP register is a variable that holds its raw image. Results of arithmetic may be NaNs with a
+//! payload: they are made canonical where somebody could see it (stores, moves, the hart's state, the
+//! end of a block). Flags gather in MXCSR.
+//!
+//! **Invariant.** Host operations are pure to the compiler, but their flags are not: a result that
+//! nobody uses is put in the hart's sink, so that the operation is done, and an operation whose operands
+//! do not change in a loop gets one of them through memory, so that it is not done before its time.
+
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F32, F64, I32, I64};
+use cranelift_codegen::ir::{InstBuilder, Value};
+
+use super::Lifter;
+use super::memory::ir_flags;
+use crate::isa::Insn;
+use crate::isa::effects::Effects;
+use crate::isa::emit::{Fmt, Fp, Int, Mem, Rm, Size};
+use crate::jit::abi::native;
+use crate::jit::enter::Helper;
+
+/// The canonical NaNs.
+const NAN_D: u64 = 0x7ff8_0000_0000_0000;
+const NAN_S: u32 = 0x7fc0_0000;
+const BOX: i64 = -1 << 32;
+
+/// What is known of the FP registers in the block at hand.
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    /// Registers that may hold a NaN that is not canonical.
+    raw: u32,
+    /// Registers written by an operation that nothing has made sure of.
+    loose: u32,
+    /// Registers whose value changes whenever this point is passed.
+    anchored: u32,
+    /// Values of binary32 of registers that hold them boxed.
+    single: [Option<Value>; 32],
+    /// The FP value behind an integer value just made, with its format: to go to a register as it is.
+    made: Option<(Value, Value, Fmt)>,
+}
+
+impl State {
+    /// The registers have been made whole and may have changed.
+    pub fn forget(&mut self) {
+        *self = State::default();
+    }
+}
+
+impl Lifter<'_, '_> {
+    /// Whether the unit does floating point by itself.
+    pub(super) fn uses_float(&self) -> bool {
+        let touches = |e: &Effects| !e.runtime && (e.f_read | e.f_written != 0 || e.float.is_some());
+        self.region.blocks.iter().any(|block| block.effects.iter().any(|e| touches(e) && self.covers(e)))
+    }
+
+    /// Whether FP registers are variables of the unit.
+    pub(super) fn touches_floats(&self) -> bool {
+        let touches = |e: &Effects| e.f_read | e.f_written != 0 || e.float.is_some();
+        self.region.blocks.iter().any(|block| block.effects.iter().any(touches))
+    }
+
+    /// Whether an instruction without need of the runtime can be lifted.
+    pub(super) fn covers(&self, effects: &Effects) -> bool {
+        let Some((op, fmt, rm)) = effects.float else {
+            let half = effects.access.is_some_and(|(size, _)| size == Size::H);
+            let floats = effects.f_read | effects.f_written != 0;
+            return !floats || self.place.options.float && !half;
+        };
+        if !self.place.options.float || fmt == Fmt::H {
+            return false;
+        }
+        match op {
+            Fp::Add | Fp::Sub | Fp::Mul | Fp::Div | Fp::Sqrt => nearest(rm),
+            Fp::Madd | Fp::Msub | Fp::Nmsub | Fp::Nmadd => nearest(rm) && self.place.options.fma,
+            Fp::Eq | Fp::Lt | Fp::Le | Fp::Sgnj | Fp::Sgnjn | Fp::Sgnjx | Fp::Min | Fp::Max => true,
+            Fp::FromInt(_) => nearest(rm),
+            Fp::FromFmt(Fmt::S) => fmt == Fmt::D,
+            Fp::FromFmt(Fmt::D) => fmt == Fmt::S && nearest(rm),
+            Fp::ToInt(_) => rm == Rm::Rtz,
+            _ => false,
+        }
+    }
+
+    /// Raw bits of an FP register, canonical.
+    pub(super) fn f_bits(&mut self, r: u8) -> Value {
+        let value = self.canonical_f(r.into());
+        self.b.ins().bitcast(I64, ir_flags(), value)
+    }
+
+    /// The FP register as it may be seen.
+    pub(super) fn canonical_f(&mut self, r: usize) -> Value {
+        let var = self.f_var(r);
+        let value = self.b.use_var(var);
+        if self.float.raw >> r & 1 == 0 {
+            return value;
+        }
+        self.canonical_d(value)
+    }
+
+    fn canonical_d(&mut self, value: Value) -> Value {
+        let nan = self.b.ins().f64const(f64::from_bits(NAN_D));
+        let bad = self.b.ins().fcmp(FloatCC::Unordered, value, value);
+        self.b.ins().select(bad, nan, value)
+    }
+
+    /// Writes an FP register from an integer value: the operation's result behind it, if there is one.
+    pub(super) fn set_f_bits(&mut self, r: u8, bits: Value) {
+        let r = usize::from(r);
+        self.keep(r);
+        let (value, operation) = match self.float.made.take() {
+            Some((made, value, fmt)) if made == bits => {
+                self.float.single[r] = (fmt == Fmt::S).then_some(value);
+                self.float.raw = self.float.raw & !(1 << r) | u32::from(fmt == Fmt::D) << r;
+                let image = if fmt == Fmt::S { self.boxed(value) } else { value };
+                (image, true)
+            }
+            _ => {
+                self.float.single[r] = None;
+                self.float.raw &= !(1 << r);
+                (self.b.ins().bitcast(F64, ir_flags(), bits), false)
+            }
+        };
+        if operation {
+            self.float.loose |= 1 << r;
+        } else {
+            self.float.loose &= !(1 << r);
+        }
+        self.float.anchored |= 1 << r;
+        let var = self.f_var(r);
+        self.b.def_var(var, value);
+        self.dirty |= 1 << (32 + r);
+    }
+
+    /// The image of a binary32 value; its NaN canonical.
+    fn boxed(&mut self, value: Value) -> Value {
+        let bits = self.b.ins().bitcast(I32, ir_flags(), value);
+        let bad = self.b.ins().fcmp(FloatCC::Unordered, value, value);
+        let nan = self.b.ins().iconst(I32, i64::from(NAN_S));
+        let bits = self.b.ins().select(bad, nan, bits);
+        let wide = self.b.ins().uextend(I64, bits);
+        let image = self.b.ins().bor_imm_s(wide, BOX);
+        self.b.ins().bitcast(F64, ir_flags(), image)
+    }
+
+    /// Sees to it that the operation behind register `r` is done, though its result is about to go.
+    fn keep(&mut self, r: usize) {
+        if self.float.loose >> r & 1 != 0 {
+            let value = match self.float.single[r] {
+                Some(single) => single,
+                None => {
+                    let var = self.f_var(r);
+                    self.b.use_var(var)
+                }
+            };
+            self.sink(value);
+            self.float.loose &= !(1 << r);
+        }
+    }
+
+    fn sink(&mut self, value: Value) {
+        let flags = self.kinds.state;
+        self.b.ins().store(flags, value, self.hart, native!(sink));
+    }
+
+    /// Before an edge within the region: every register as it may be seen, every operation done.
+    pub(super) fn settle_floats(&mut self) {
+        let successors = self.this().successors.clone();
+        let live = successors.iter().fold(u64::MAX, |live, &to| live & self.region.blocks[to].live) >> 32;
+        for r in 0..32 {
+            if self.float.loose >> r & 1 != 0 && live >> r & 1 == 0 {
+                self.keep(r);
+            }
+        }
+        self.make_canonical();
+    }
+
+    /// Every FP register as it may be seen.
+    pub(super) fn make_canonical(&mut self) {
+        for r in 0..32 {
+            if self.float.raw >> r & 1 != 0 {
+                let value = self.canonical_f(r);
+                let var = self.f_var(r);
+                self.b.def_var(var, value);
+            }
+        }
+        self.float.raw = 0;
+    }
+
+    /// What a store stores: an FP register as it may be seen, or the integer value.
+    pub(super) fn stored(&mut self, insn: &Insn, value: Value) -> Value {
+        let effects = &self.this().effects[self.insn];
+        let Some((size, true)) = effects.access else { return value };
+        if effects.f_read == 0 {
+            return value;
+        }
+        match size {
+            Size::D => self.canonical_f(insn.rs2.into()),
+            _ => value,
+        }
+    }
+
+    /// Loads to an integer value, or to an FP register.
+    pub(super) fn load_any(&mut self, insn: &Insn, m: Mem) -> Value {
+        if self.this().effects[self.insn].f_written == 0 || m.size != Size::D {
+            return self.load_int(insn, m);
+        }
+        let value = self.load_float(insn, Size::D);
+        let bits = self.b.ins().bitcast(I64, ir_flags(), value);
+        // Not an operation's result: it goes to its register bit by bit.
+        self.float.made = None;
+        bits
+    }
+
+    /// An operand in its format; a badly boxed one reads as the canonical NaN.
+    fn operand(&mut self, fmt: Fmt, r: u8) -> Value {
+        let r = usize::from(r);
+        self.float.loose &= !(1 << r);
+        let var = self.f_var(r);
+        if fmt == Fmt::D {
+            return self.b.use_var(var);
+        }
+        if let Some(value) = self.float.single[r] {
+            return value;
+        }
+        let image = self.b.use_var(var);
+        let bits = self.b.ins().bitcast(I64, ir_flags(), image);
+        let high = self.b.ins().sshr_imm_s(bits, 32);
+        let well = self.b.ins().icmp_imm_s(IntCC::Equal, high, -1);
+        let low = self.b.ins().ireduce(I32, bits);
+        let nan = self.b.ins().iconst(I32, i64::from(NAN_S));
+        let bits = self.b.ins().select(well, low, nan);
+        let value = self.b.ins().bitcast(F32, ir_flags(), bits);
+        self.float.single[r] = Some(value);
+        value
+    }
+
+    /// An operand that the compiler takes for new whenever this point is passed.
+    fn fresh_operand(&mut self, fmt: Fmt, r: u8) -> Value {
+        let value = self.operand(fmt, r);
+        if self.float.anchored >> r & 1 != 0 || !self.unchanged_in_a_loop(r) {
+            return value;
+        }
+        self.sink(value);
+        let flags = self.kinds.state;
+        let ty = if fmt == Fmt::D { F64 } else { F32 };
+        let value = self.b.ins().load(ty, flags, self.hart, native!(sink));
+        let r = usize::from(r);
+        self.float.anchored |= 1 << r;
+        if fmt == Fmt::S {
+            self.float.single[r] = Some(value);
+        } else {
+            let var = self.f_var(r);
+            self.b.def_var(var, value);
+        }
+        value
+    }
+
+    /// Whether a loop through the block at hand leaves FP register `r` as it is.
+    fn unchanged_in_a_loop(&self, r: u8) -> bool {
+        let changes = |at: usize| self.region.blocks[at].effects.iter().any(|e| e.f_written >> r & 1 != 0);
+        if changes(self.at) {
+            return false;
+        }
+        let mut seen = vec![false; self.region.blocks.len()];
+        let mut work = self.this().successors.clone();
+        while let Some(at) = work.pop() {
+            if at == self.at {
+                return true;
+            }
+            if !std::mem::replace(&mut seen[at], true) && !changes(at) {
+                work.extend(&self.region.blocks[at].successors);
+            }
+        }
+        false
+    }
+
+    /// An operation of the host's FPU: the register image or the integer it gives.
+    pub(super) fn float_operation(&mut self, i: &Insn, op: Fp, fmt: Fmt) -> Value {
+        match op {
+            Fp::Eq | Fp::Lt | Fp::Le => self.compare(i, op, fmt),
+            Fp::ToInt(int) => self.convert_to_int(i, int, fmt),
+            Fp::FromInt(int) => {
+                let value = self.convert_from_int(i, int, fmt);
+                self.make(value, fmt)
+            }
+            Fp::Sgnj | Fp::Sgnjn | Fp::Sgnjx => self.sign(i, op, fmt),
+            Fp::Min | Fp::Max => self.extreme_of(i, op, fmt),
+            Fp::Madd | Fp::Msub | Fp::Nmsub | Fp::Nmadd => self.fused(i, op, fmt),
+            Fp::FromFmt(from) => {
+                let a = self.fresh_operand(from, i.rs1);
+                let value = match from {
+                    Fmt::S => self.b.ins().fpromote(F64, a),
+                    _ => self.b.ins().fdemote(F32, a),
+                };
+                self.make(value, fmt)
+            }
+            Fp::Sqrt => {
+                let a = self.fresh_operand(fmt, i.rs1);
+                let value = self.b.ins().sqrt(a);
+                self.make(value, fmt)
+            }
+            _ => {
+                let a = self.fresh_operand(fmt, i.rs1);
+                let b = self.operand(fmt, i.rs2);
+                let value = match op {
+                    Fp::Add => self.b.ins().fadd(a, b),
+                    Fp::Sub => self.b.ins().fsub(a, b),
+                    Fp::Mul => self.b.ins().fmul(a, b),
+                    _ => self.b.ins().fdiv(a, b),
+                };
+                self.make(value, fmt)
+            }
+        }
+    }
+
+    /// Remembers an operation's result for the register it goes to; gives what stands for it until then.
+    fn make(&mut self, value: Value, fmt: Fmt) -> Value {
+        let placeholder = self.iconst(0);
+        self.float.made = Some((placeholder, value, fmt));
+        placeholder
+    }
+
+    /// Does the instruction at hand by the runtime if `rare`, else goes on; gives the block to come back
+    /// to with the result.
+    fn unless(&mut self, rare: Value) -> cranelift_codegen::ir::Block {
+        let (cold, usual, end) = (self.cold_block(), self.b.create_block(), self.b.create_block());
+        self.b.ins().brif(rare, cold, &[], usual, &[]);
+        self.go_on_in(cold);
+        self.call(Helper::Execute);
+        let effects = self.this().effects[self.insn];
+        let result = if effects.f_written != 0 {
+            let r = effects.f_written.trailing_zeros() as usize;
+            let flags = self.kinds.state;
+            let ty = match effects.float {
+                Some((_, Fmt::S, _)) => F32,
+                _ => F64,
+            };
+            // The low half of a boxed image is the binary32 value.
+            self.b.ins().load(ty, flags, self.hart, crate::jit::abi::f_offset(r))
+        } else {
+            let r = effects.x_written.trailing_zeros() as usize % 32;
+            self.word(crate::jit::abi::x_offset(r))
+        };
+        let ty = self.b.func.dfg.value_type(result);
+        self.b.append_block_param(end, ty);
+        self.b.ins().jump(end, &[result.into()]);
+        self.go_on_in(usual);
+        end
+    }
+
+    fn finish(&mut self, end: cranelift_codegen::ir::Block, value: Value) -> Value {
+        self.b.ins().jump(end, &[value.into()]);
+        self.go_on_in(end);
+        self.b.block_params(end)[0]
+    }
+
+    fn fused(&mut self, i: &Insn, op: Fp, fmt: Fmt) -> Value {
+        let a = self.fresh_operand(fmt, i.rs1);
+        let (b, c) = (self.operand(fmt, i.rs2), self.operand(fmt, i.rs3));
+        let a = if matches!(op, Fp::Nmsub | Fp::Nmadd) { self.b.ins().fneg(a) } else { a };
+        let c = if matches!(op, Fp::Msub | Fp::Nmadd) { self.b.ins().fneg(c) } else { c };
+        let value = self.b.ins().fma(a, b, c);
+        // Infinity times zero plus a quiet NaN is invalid in RISC-V alone.
+        let rare = self.b.ins().fcmp(FloatCC::Unordered, value, value);
+        let end = self.unless(rare);
+        let value = self.finish(end, value);
+        self.make(value, fmt)
+    }
+
+    /// `feq` is quiet; `flt` and `fle` are not, so a NaN is for the runtime.
+    fn compare(&mut self, i: &Insn, op: Fp, fmt: Fmt) -> Value {
+        let (a, b) = (self.fresh_operand(fmt, i.rs1), self.operand(fmt, i.rs2));
+        let rare = self.b.ins().fcmp(FloatCC::Unordered, a, b);
+        let end = self.unless(rare);
+        let code = match op {
+            Fp::Eq => FloatCC::Equal,
+            Fp::Lt => FloatCC::LessThan,
+            _ => FloatCC::LessThanOrEqual,
+        };
+        let bit = self.b.ins().fcmp(code, a, b);
+        let value = self.b.ins().uextend(I64, bit);
+        self.finish(end, value)
+    }
+
+    /// Truncation, where the operand is surely in range.
+    fn convert_to_int(&mut self, i: &Insn, int: Int, fmt: Fmt) -> Value {
+        let a = self.fresh_operand(fmt, i.rs1);
+        let (magnitude, limit) = match int {
+            Int::W => (self.b.ins().fabs(a), 31),
+            Int::L => (self.b.ins().fabs(a), 63),
+            Int::Wu => (a, 32),
+            Int::Lu => (a, 63),
+        };
+        let limit = self.float_const(fmt, (limit as f64).exp2());
+        let mut fits = self.b.ins().fcmp(FloatCC::LessThan, magnitude, limit);
+        if matches!(int, Int::Wu | Int::Lu) {
+            let zero = self.float_const(fmt, 0.0);
+            let positive = self.b.ins().fcmp(FloatCC::GreaterThanOrEqual, a, zero);
+            fits = self.b.ins().band(fits, positive);
+        }
+        let rare = self.b.ins().icmp_imm_s(IntCC::Equal, fits, 0);
+        let end = self.unless(rare);
+        let value = match int {
+            Int::W => {
+                let word = self.b.ins().fcvt_to_sint_sat(I32, a);
+                self.b.ins().sextend(I64, word)
+            }
+            Int::Wu => {
+                let wide = self.b.ins().fcvt_to_sint_sat(I64, a);
+                let word = self.b.ins().ireduce(I32, wide);
+                self.b.ins().sextend(I64, word)
+            }
+            Int::L | Int::Lu => self.b.ins().fcvt_to_sint_sat(I64, a),
+        };
+        // Even if nobody wants the number, it may be inexact.
+        let flags = self.kinds.state;
+        self.b.ins().store(flags, value, self.hart, native!(sink));
+        self.finish(end, value)
+    }
+
+    fn float_const(&mut self, fmt: Fmt, value: f64) -> Value {
+        match fmt {
+            Fmt::D => self.b.ins().f64const(value),
+            _ => self.b.ins().f32const(value as f32),
+        }
+    }
+
+    fn convert_from_int(&mut self, i: &Insn, int: Int, fmt: Fmt) -> Value {
+        let ty = if fmt == Fmt::D { F64 } else { F32 };
+        let x = if i.rs1 == 0 {
+            self.iconst(0)
+        } else {
+            let var = self.x_var(i.rs1.into());
+            self.b.use_var(var)
+        };
+        match int {
+            Int::W => {
+                let word = self.b.ins().ireduce(I32, x);
+                self.b.ins().fcvt_from_sint(ty, word)
+            }
+            Int::Wu => {
+                let word = self.b.ins().ireduce(I32, x);
+                let wide = self.b.ins().uextend(I64, word);
+                self.b.ins().fcvt_from_sint(ty, wide)
+            }
+            Int::L => self.b.ins().fcvt_from_sint(ty, x),
+            Int::Lu => self.b.ins().fcvt_from_uint(ty, x),
+        }
+    }
+
+    /// Sign injection on the images; a copy of a register is the register.
+    fn sign(&mut self, i: &Insn, op: Fp, fmt: Fmt) -> Value {
+        if fmt == Fmt::S {
+            return self.sign_of_single(i, op);
+        }
+        let a = self.f_bits(i.rs1);
+        if op == Fp::Sgnj && i.rs1 == i.rs2 {
+            return a;
+        }
+        let b = self.f_bits(i.rs2);
+        let mixed = match op {
+            Fp::Sgnjx => {
+                let sign = self.b.ins().band_imm_s(b, i64::MIN);
+                return self.b.ins().bxor(a, sign);
+            }
+            Fp::Sgnjn => self.b.ins().bnot(b),
+            _ => b,
+        };
+        let sign = self.b.ins().band_imm_s(mixed, i64::MIN);
+        let rest = self.b.ins().band_imm_s(a, i64::MAX);
+        self.b.ins().bor(rest, sign)
+    }
+
+    fn sign_of_single(&mut self, i: &Insn, op: Fp) -> Value {
+        let (a, b) = (self.seen_single(i.rs1), self.seen_single(i.rs2));
+        let sign_bit = i64::from(i32::MIN) & 0xffff_ffff;
+        let value = match op {
+            Fp::Sgnjx => {
+                let sign = self.b.ins().band_imm_s(b, sign_bit);
+                self.b.ins().bxor(a, sign)
+            }
+            _ => {
+                let mixed = if op == Fp::Sgnjn { self.b.ins().bnot(b) } else { b };
+                let sign = self.b.ins().band_imm_s(mixed, sign_bit);
+                let rest = self.b.ins().band_imm_s(a, 0x7fff_ffff);
+                self.b.ins().bor(rest, sign)
+            }
+        };
+        let low = self.b.ins().ireduce(I32, value);
+        let wide = self.b.ins().uextend(I64, low);
+        self.b.ins().bor_imm_s(wide, BOX)
+    }
+
+    /// Bits of a binary32 register as they may be seen, zero-extended.
+    fn seen_single(&mut self, r: u8) -> Value {
+        let image = self.f_bits(r);
+        let high = self.b.ins().sshr_imm_s(image, 32);
+        let well = self.b.ins().icmp_imm_s(IntCC::Equal, high, -1);
+        let low = self.b.ins().band_imm_s(image, 0xffff_ffff);
+        let nan = self.iconst(i64::from(NAN_S));
+        self.b.ins().select(well, low, nan)
+    }
+
+    /// `fmin`, `fmax`: NaNs are for the runtime; of two zeros the signs decide.
+    fn extreme_of(&mut self, i: &Insn, op: Fp, fmt: Fmt) -> Value {
+        let (a, b) = (self.fresh_operand(fmt, i.rs1), self.operand(fmt, i.rs2));
+        let rare = self.b.ins().fcmp(FloatCC::Unordered, a, b);
+        let end = self.unless(rare);
+        let code = if op == Fp::Min { FloatCC::LessThan } else { FloatCC::GreaterThan };
+        let first = self.b.ins().fcmp(code, a, b);
+        let unequal = self.b.ins().select(first, a, b);
+        let equal = self.b.ins().fcmp(FloatCC::Equal, a, b);
+        let (int, float) = if fmt == Fmt::D { (I64, F64) } else { (I32, F32) };
+        let (x, y) = (self.b.ins().bitcast(int, ir_flags(), a), self.b.ins().bitcast(int, ir_flags(), b));
+        let signs = if op == Fp::Min { self.b.ins().bor(x, y) } else { self.b.ins().band(x, y) };
+        let same = self.b.ins().bitcast(float, ir_flags(), signs);
+        let value = self.b.ins().select(equal, same, unequal);
+        let value = self.finish(end, value);
+        self.make(value, fmt)
+    }
+}
+
+/// Rounding to nearest: what a unit's entry made sure of for the dynamic mode.
+fn nearest(rm: Rm) -> bool {
+    matches!(rm, Rm::Rne | Rm::Dyn)
+}

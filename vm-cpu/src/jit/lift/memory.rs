@@ -1,0 +1,321 @@
+//! Guest memory: the one place that knows how generated code reaches it.
+//!
+//! ```text
+//!  entry = lane + (va >> 12 & 1023) * 32
+//!  va - entry.tag <= 4096 - span   and   entry.{read,write} == space   ──► host = va + entry.addend
+//!      no ──cold──► helper: fills the soft-TLB and does the access; addend leads to a bounce buffer
+//! ```
+//! Accesses of a block by the same base register are checked once, for the whole range they cover. If
+//! that range is not plain memory of one page, the rest of the block is for the interpreter.
+
+use std::collections::HashMap;
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{F32, F64, I32, I64};
+use cranelift_codegen::ir::{AtomicRmwOp, InstBuilder, Value};
+use cranelift_frontend::Variable;
+
+use super::Lifter;
+use crate::isa::Insn;
+use crate::isa::effects::Effects;
+use crate::isa::emit::{Amo, Mem, Size};
+use crate::jit::abi::{self, native};
+use crate::jit::enter::Helper;
+use crate::jit::region::RegionBlock;
+use vm_mmu::{ENTRIES, Entry, PAGE};
+
+/// Bytes that one group may span.
+const SPAN: i64 = 512;
+
+/// Accesses by one base register that share a check.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    base: u8,
+    /// Offsets from the base: of the first byte, and of the last.
+    low: i64,
+    high: i64,
+    /// Some of them are stores.
+    write: bool,
+    count: usize,
+}
+
+/// A group whose check has been made.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    plan: Plan,
+    /// Host address of the base.
+    host: Variable,
+}
+
+/// Groups of the block at hand.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    /// By the index of the instruction that begins them.
+    plans: HashMap<usize, Plan>,
+    open: HashMap<u8, Open>,
+}
+
+impl Groups {
+    /// No check made so far holds any longer.
+    pub fn forget(&mut self) {
+        self.open.clear();
+    }
+
+    /// After an instruction: a base that changed has no group.
+    pub fn after(&mut self, effects: &Effects) {
+        self.open.retain(|&base, _| effects.x_written >> base & 1 == 0);
+    }
+}
+
+/// Finds the groups of a block.
+pub(super) fn plan(block: &RegionBlock) -> Groups {
+    let mut plans = HashMap::new();
+    let mut current: HashMap<u8, (usize, Plan)> = HashMap::new();
+    let mut close = |(first, plan): (usize, Plan)| {
+        if plan.count > 1 {
+            plans.insert(first, plan);
+        }
+    };
+    for (index, (insn, effects)) in block.insns.iter().zip(&block.effects).enumerate() {
+        if effects.runtime || effects.orders {
+            current.drain().for_each(|(_, group)| close(group));
+        }
+        if let Some((size, write)) = effects.access {
+            let (low, high) = (i64::from(insn.imm), i64::from(insn.imm) + (1 << size as u8) - 1);
+            let joined = current.get(&insn.rs1).map(|(_, plan)| (plan.low.min(low), plan.high.max(high)));
+            match (joined, current.get_mut(&insn.rs1)) {
+                (Some((low, high)), Some((_, plan))) if high - low < SPAN => {
+                    *plan = Plan { low, high, write: plan.write | write, count: plan.count + 1, ..*plan };
+                }
+                _ => {
+                    let plan = Plan { base: insn.rs1, low, high, write, count: 1 };
+                    if let Some(old) = current.insert(insn.rs1, (index, plan)) {
+                        close(old);
+                    }
+                }
+            }
+        }
+        let changed: Vec<u8> = current.keys().copied().filter(|&r| effects.x_written >> r & 1 != 0).collect();
+        for base in changed {
+            if let Some(old) = current.remove(&base) {
+                close(old);
+            }
+        }
+    }
+    current.into_values().for_each(&mut close);
+    Groups { plans, open: HashMap::new() }
+}
+
+/// Where an access goes: a host address and an offset from it.
+type Host = (Value, i32);
+
+impl Lifter<'_, '_> {
+    /// Makes the check of the group that begins at the instruction at hand.
+    pub(super) fn open_group(&mut self, insn: &Insn) {
+        let Some(&plan) = self.groups.plans.get(&self.insn) else { return };
+        debug_assert_eq!(insn.rs1, plan.base);
+        let base = self.base(plan.base);
+        let addend = self.check(base, plan.low, plan.high - plan.low + 1, plan.write, |lifter, address| {
+            let last = lifter.b.ins().iadd_imm_s(address, plan.high - plan.low);
+            let write = lifter.iconst(plan.write.into());
+            lifter.set_word(native!(address), address);
+            lifter.set_word(native!(value), last);
+            lifter.set_word(native!(addend), write);
+            lifter.call(Helper::Range);
+        });
+        let host = self.b.declare_var(I64);
+        let address = self.b.ins().iadd(base, addend);
+        self.b.def_var(host, address);
+        self.groups.open.insert(plan.base, Open { plan, host });
+    }
+
+    fn base(&mut self, r: u8) -> Value {
+        match r {
+            0 => self.iconst(0),
+            _ => {
+                let var = self.x_var(r.into());
+                self.b.use_var(var)
+            }
+        }
+    }
+
+    /// Checks `span` bytes from `base + low`; gives host address minus virtual address. `miss` calls a
+    /// helper that leaves it in the hart's words.
+    fn check(
+        &mut self,
+        base: Value,
+        low: i64,
+        span: i64,
+        write: bool,
+        miss: impl FnOnce(&mut Self, Value),
+    ) -> Value {
+        let flags = self.kinds.table;
+        let address = if low == 0 { base } else { self.b.ins().iadd_imm_s(base, low) };
+        let shifted = self.b.ins().ushr_imm_s(address, 12 - 5);
+        let index = self.b.ins().band_imm_s(shifted, (ENTRIES as i64 - 1) << 5);
+        let lane = self.fixed_word(native!(lane));
+        let entry = self.b.ins().iadd(lane, index);
+        let addend = self.b.ins().load(I64, flags, entry, Entry::ADDEND as i32);
+        let tag = self.b.ins().load(I64, flags, entry, Entry::TAG as i32);
+        let offset = self.b.ins().isub(address, tag);
+        let inside = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThanOrEqual, offset, PAGE as i64 - span);
+        let (near, cold, go_on) = (self.b.create_block(), self.cold_block(), self.b.create_block());
+        let result = self.b.append_block_param(go_on, I64);
+        self.b.ins().brif(inside, near, &[], cold, &[]);
+        self.go_on_in(near);
+        let right = if write { Entry::WRITE } else { Entry::READ };
+        let permitted = self.b.ins().load(I32, flags, entry, right as i32);
+        let state = self.kinds.state;
+        let space = self.b.ins().load(I32, state, self.hart, native!(space));
+        let alive = self.b.ins().icmp(IntCC::Equal, permitted, space);
+        self.b.ins().brif(alive, go_on, &[addend.into()], cold, &[]);
+        self.go_on_in(cold);
+        miss(self, address);
+        let addend = self.addend();
+        self.b.ins().jump(go_on, &[addend.into()]);
+        self.go_on_in(go_on);
+        result
+    }
+
+    /// The host address of the access of `insn`; `value` is what a store stores.
+    fn host(&mut self, insn: &Insn, size: Size, value: Option<Value>) -> Host {
+        let imm = i64::from(insn.imm);
+        let last = imm + (1 << size as u8) - 1;
+        if let Some(open) = self.groups.open.get(&insn.rs1).copied()
+            && open.plan.low <= imm
+            && last <= open.plan.high
+            && (open.plan.write || value.is_none())
+        {
+            return (self.b.use_var(open.host), insn.imm);
+        }
+        let base = self.base(insn.rs1);
+        let addend = self.check(base, imm, 1 << size as u8, value.is_some(), |lifter, address| {
+            lifter.set_word(native!(address), address);
+            match value {
+                None => lifter.call(Helper::Load),
+                Some(value) => {
+                    let bits = lifter.bits_of(value);
+                    lifter.set_word(native!(value), bits);
+                    lifter.call(Helper::Store);
+                }
+            }
+        });
+        (self.b.ins().iadd(base, addend), insn.imm)
+    }
+
+    fn bits_of(&mut self, value: Value) -> Value {
+        match self.b.func.dfg.value_type(value) {
+            F64 => self.b.ins().bitcast(I64, ir_flags(), value),
+            F32 => {
+                let word = self.b.ins().bitcast(I32, ir_flags(), value);
+                self.b.ins().uextend(I64, word)
+            }
+            _ => value,
+        }
+    }
+
+    /// Loads to an integer value.
+    pub(super) fn load_int(&mut self, insn: &Insn, m: Mem) -> Value {
+        let (host, offset) = self.host(insn, m.size, None);
+        let flags = self.kinds.guest;
+        let ins = self.b.ins();
+        match (m.size, m.signed) {
+            (Size::B, false) => ins.uload8(I64, flags, host, offset),
+            (Size::B, true) => ins.sload8(I64, flags, host, offset),
+            (Size::H, false) => ins.uload16(I64, flags, host, offset),
+            (Size::H, true) => ins.sload16(I64, flags, host, offset),
+            (Size::W, false) => ins.uload32(flags, host, offset),
+            (Size::W, true) => ins.sload32(flags, host, offset),
+            (Size::D, _) => ins.load(I64, flags, host, offset),
+        }
+    }
+
+    /// Stores the low bytes of an integer or FP value.
+    pub(super) fn store_value(&mut self, insn: &Insn, size: Size, value: Value) {
+        let (host, offset) = self.host(insn, size, Some(value));
+        let flags = self.kinds.guest;
+        if self.b.func.dfg.value_type(value) != I64 {
+            self.b.ins().store(flags, value, host, offset);
+            return;
+        }
+        let ins = self.b.ins();
+        match size {
+            Size::B => ins.istore8(flags, value, host, offset),
+            Size::H => ins.istore16(flags, value, host, offset),
+            Size::W => ins.istore32(flags, value, host, offset),
+            Size::D => ins.store(flags, value, host, offset),
+        };
+    }
+
+    /// Loads a binary64 or binary32 value as it lies in memory.
+    pub(super) fn load_float(&mut self, insn: &Insn, size: Size) -> Value {
+        let (host, offset) = self.host(insn, size, None);
+        let ty = if size == Size::D { F64 } else { F32 };
+        let flags = self.kinds.guest;
+        self.b.ins().load(ty, flags, host, offset)
+    }
+
+    /// Atomic read-modify-write at the address in `rs1`; gives the old value, sign-extended. What the
+    /// soft-TLB does not permit, the runtime does as a whole.
+    pub(super) fn atomic(&mut self, insn: &Insn, size: Size, op: Amo, operand: Value) -> Value {
+        let base = self.base(insn.rs1);
+        let flags = self.kinds.table;
+        let (aligned, near, hit) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let (cold, go_on) = (self.cold_block(), self.b.create_block());
+        let result = self.b.append_block_param(go_on, I64);
+        let low = self.b.ins().band_imm_s(base, (1 << size as u8) - 1);
+        self.b.ins().brif(low, cold, &[], aligned, &[]);
+        self.go_on_in(aligned);
+        let shifted = self.b.ins().ushr_imm_s(base, 12 - 5);
+        let index = self.b.ins().band_imm_s(shifted, (ENTRIES as i64 - 1) << 5);
+        let lane = self.fixed_word(native!(lane));
+        let entry = self.b.ins().iadd(lane, index);
+        let tag = self.b.ins().load(I64, flags, entry, Entry::TAG as i32);
+        let offset = self.b.ins().isub(base, tag);
+        let inside = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, offset, PAGE as i64);
+        self.b.ins().brif(inside, near, &[], cold, &[]);
+        self.go_on_in(near);
+        let permitted = self.b.ins().load(I32, flags, entry, Entry::WRITE as i32);
+        let state = self.kinds.state;
+        let space = self.b.ins().load(I32, state, self.hart, native!(space));
+        let alive = self.b.ins().icmp(IntCC::Equal, permitted, space);
+        self.b.ins().brif(alive, hit, &[], cold, &[]);
+        self.go_on_in(hit);
+        let addend = self.b.ins().load(I64, flags, entry, Entry::ADDEND as i32);
+        let host = self.b.ins().iadd(base, addend);
+        let old = self.modify(host, size, op, operand);
+        self.b.ins().jump(go_on, &[old.into()]);
+        self.go_on_in(cold);
+        self.call(Helper::Execute);
+        let old = self.word(abi::x_offset(insn.rd.into()));
+        self.b.ins().jump(go_on, &[old.into()]);
+        self.go_on_in(go_on);
+        result
+    }
+
+    fn modify(&mut self, host: Value, size: Size, op: Amo, operand: Value) -> Value {
+        let op = match op {
+            Amo::Swap => AtomicRmwOp::Xchg,
+            Amo::Add => AtomicRmwOp::Add,
+            Amo::Xor => AtomicRmwOp::Xor,
+            Amo::And => AtomicRmwOp::And,
+            Amo::Or => AtomicRmwOp::Or,
+            Amo::Min => AtomicRmwOp::Smin,
+            Amo::Max => AtomicRmwOp::Smax,
+            Amo::Minu => AtomicRmwOp::Umin,
+            Amo::Maxu => AtomicRmwOp::Umax,
+        };
+        let flags = self.kinds.guest;
+        if size == Size::D {
+            return self.b.ins().atomic_rmw(I64, flags, op, host, operand);
+        }
+        let operand = self.b.ins().ireduce(I32, operand);
+        let old = self.b.ins().atomic_rmw(I32, flags, op, host, operand);
+        self.b.ins().sextend(I64, old)
+    }
+}
+
+/// Flags of a bitcast: none.
+pub(super) fn ir_flags() -> cranelift_codegen::ir::MemFlagsData {
+    cranelift_codegen::ir::MemFlagsData::new()
+}

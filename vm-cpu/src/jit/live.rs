@@ -1,0 +1,108 @@
+//! Which registers a block of a region needs, and which it may find changed.
+//!
+//! Registers are bits of a `u64`: x in the low half, f in the high half. Whatever may leave the unit
+//! stores the registers that are dirty there, so leaving is a use of them.
+
+use super::region::{Region, RegionBlock};
+use crate::isa::effects::Effects;
+
+/// Registers that an instruction reads.
+pub fn reads(effects: &Effects) -> u64 {
+    u64::from(effects.x_read) | u64::from(effects.f_read) << 32
+}
+
+/// Registers that it writes.
+pub fn writes(effects: &Effects) -> u64 {
+    u64::from(effects.x_written) | u64::from(effects.f_written) << 32
+}
+
+/// What the instructions of one block do together.
+struct Summary {
+    /// Read before it is written.
+    needs: u64,
+    /// Written.
+    makes: u64,
+}
+
+/// Fills in [`RegionBlock::dirty`] and [`RegionBlock::live`].
+pub fn analyse(region: &mut Region) {
+    spread_dirt(region);
+    let summaries: Vec<Summary> = region.blocks.iter().map(summary).collect();
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for (at, sum) in summaries.iter().enumerate().rev() {
+            let after =
+                region.blocks[at].successors.iter().fold(0, |live, &to| live | region.blocks[to].live);
+            let live = (sum.needs | after & !sum.makes) & !1;
+            changed |= live != region.blocks[at].live;
+            region.blocks[at].live = live;
+        }
+    }
+}
+
+fn spread_dirt(region: &mut Region) {
+    let mut work: Vec<usize> = (0..region.blocks.len()).collect();
+    while let Some(at) = work.pop() {
+        let block = &region.blocks[at];
+        let out = dirt(block).last().map_or(block.dirty, |&(_, after)| after);
+        for to in block.successors.clone() {
+            if out & !region.blocks[to].dirty != 0 {
+                region.blocks[to].dirty |= out;
+                work.push(to);
+            }
+        }
+    }
+}
+
+/// Registers that are dirty before and after each instruction of a block.
+///
+/// Outside of loops they are stored before whatever may stop, where all would have to be stored by the
+/// end anyway; in a loop only where it does stop.
+fn dirt(block: &RegionBlock) -> Vec<(u64, u64)> {
+    let mut dirty = block.dirty;
+    let step = |effects: &Effects| {
+        let before = dirty;
+        if stores_first(block, effects) {
+            dirty = 0;
+        }
+        // The runtime writes to the hart's state.
+        if !effects.runtime {
+            dirty |= writes(effects);
+        }
+        (before, dirty)
+    };
+    block.effects.iter().map(step).collect()
+}
+
+/// Whether dirty registers are stored before an instruction, on the way that is usually taken.
+pub fn stores_first(block: &RegionBlock, effects: &Effects) -> bool {
+    effects.runtime || !block.cyclic && may_call(effects)
+}
+
+/// Whether a helper may be called for an instruction.
+fn may_call(effects: &Effects) -> bool {
+    effects.runtime
+        || effects.access.is_some()
+        || effects.float.is_some()
+        || effects.orders && effects.may_stop
+}
+
+fn summary(block: &RegionBlock) -> Summary {
+    let mut sum = Summary { needs: 0, makes: 0 };
+    let dirt = dirt(block);
+    for (effects, &(before, _)) in block.effects.iter().zip(&dirt) {
+        sum.needs |= reads(effects) & !sum.makes;
+        if may_call(effects) {
+            sum.needs |= before & !sum.makes;
+        }
+        sum.makes |= writes(effects);
+    }
+    // Leaving at the end, or in a loop's head for attention.
+    sum.needs |= dirt.last().map_or(block.dirty, |&(_, after)| after) & !sum.makes;
+    sum.needs |= block.dirty & !sum.makes;
+    if block.head {
+        sum.needs |= block.dirty;
+    }
+    sum
+}

@@ -1,0 +1,22 @@
+//! Optimised code for hot regions, compiled in the background.
+//!
+//! ```text
+//!  hart: a block is hot ─► Region (a copy of its code) ─► queue ─► thread: lift, compile, publish
+//!    ▲                                                                              │
+//!    └── enters through the cell of the block's address ◄──── code cache ◄──────────┘
+//! ```
+//! **Invariants.** A hart never waits for a compiler. A unit is made from bytes that are marked in the
+//! tracker, and is published before they are compared with memory once more: a store that the comparison
+//! does not see is announced after it, and kills the unit. Units know no virtual address and no mode;
+//! what depends on either they read from the hart.
+
+pub mod abi;
+pub mod compile;
+pub(crate) mod enter;
+pub mod lift;
+mod live;
+pub mod region;
+mod service;
+
+pub(crate) use self::enter::Participant;
+pub use self::service::{Jit, JitConfig, JitError, JitStats};

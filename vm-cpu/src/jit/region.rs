@@ -1,0 +1,342 @@
+//! Which code is compiled together: the loop or function around a hot block, within its page.
+//!
+//! ```text
+//!  blocks of the interpreter (heat, edges) ──discover──► Region
+//!     streams of instructions by offset ──cut at leaders──► basic blocks, entries, edges
+//! ```
+//! Only what has really run is taken. A call inside the region is a jump, and the place it returns to
+//! is an entry, as is where any other call or system instruction comes back to.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::interp::{Block, Blocks};
+use crate::isa::effects::Effects;
+use crate::isa::{Insn, Op};
+use vm_mmu::PAGE;
+
+/// Instructions of a region at most: what compiles within milliseconds.
+pub const REGION_INSNS: usize = 300;
+/// A block is left out if the seed ran this many times as often.
+const COLD: u64 = 32;
+/// Code that has a unit already is jumped to instead if it runs this many times as often as the seed.
+const SETTLED: u64 = 8;
+/// A block of fewer instructions that ends in one for the runtime is better interpreted: to enter and leave
+/// a unit takes as long as a dozen instructions of the interpreter.
+const LEAST_BEFORE_RUNTIME: usize = 8;
+/// So is a region of fewer instructions that does not loop.
+const LEAST: usize = 3;
+/// Return addresses that a return is compared with at most.
+const RETURNS: usize = 4;
+
+/// A basic block.
+#[derive(Debug)]
+pub struct RegionBlock {
+    /// Offset of the first byte in the page.
+    pub offset: u32,
+    /// Instructions; `at` is in halfwords from `offset`.
+    pub insns: Vec<Insn>,
+    /// What each of them touches.
+    pub effects: Vec<Effects>,
+    /// Offset of the first byte behind.
+    pub end: u32,
+    /// Other code may jump here.
+    pub entry: bool,
+    /// Where control goes within the region.
+    pub successors: Vec<usize>,
+    /// Some edge comes from behind: the head of a loop.
+    pub head: bool,
+    /// It lies on a way from itself to itself.
+    pub cyclic: bool,
+    /// Registers whose value the block needs (x in the low half, f in the high half).
+    pub live: u64,
+    /// Registers that may differ from the hart's state when the block begins.
+    pub dirty: u64,
+}
+
+/// Code to be compiled as one unit.
+#[derive(Debug)]
+pub struct Region {
+    /// Guest-physical address of the page.
+    pub page: u64,
+    /// Basic blocks by offset.
+    pub blocks: Vec<RegionBlock>,
+    /// Offsets where calls of the region return to.
+    pub returns: Vec<u32>,
+    /// Executions of the block that asked for it.
+    pub heat: u64,
+}
+
+/// What is known of the code around.
+pub trait Surroundings {
+    /// Whether the address has a unit already.
+    fn has_unit(&self, gpa: u64) -> bool;
+    /// Whether code is left out that gains nothing.
+    fn selective(&self) -> bool;
+}
+
+/// How an instruction may be left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// To the next one only.
+    Next,
+    /// To either.
+    Branch(i64),
+    /// To a place known; a call if the flag says so.
+    Jump(i64, bool),
+    /// To a place not known.
+    Indirect {
+        /// It comes back.
+        call: bool,
+        /// It is the return of one.
+        returns: bool,
+    },
+    /// To the next one, perhaps by way of the dispatcher.
+    Runtime,
+}
+
+/// How `insn` ends.
+pub fn end_of(insn: &Insn, effects: &Effects) -> End {
+    let links = insn.rd == 1 || insn.rd == 5;
+    match insn.op {
+        Op::jal => End::Jump(i64::from(insn.imm), links),
+        Op::jalr => End::Indirect { call: links, returns: insn.rd == 0 && insn.rs1 == 1 },
+        Op::beq | Op::bne | Op::blt | Op::bge | Op::bltu | Op::bgeu => End::Branch(i64::from(insn.imm)),
+        _ if effects.ends || effects.traps => End::Runtime,
+        _ => End::Next,
+    }
+}
+
+struct Discovery<'a> {
+    blocks: &'a Blocks,
+    around: &'a dyn Surroundings,
+    page: u64,
+    heat: u64,
+    selective: bool,
+    insns: BTreeMap<u32, (Insn, Effects)>,
+    leaders: BTreeSet<u32>,
+    entries: BTreeSet<u32>,
+    returns: Vec<u32>,
+    work: VecDeque<u32>,
+}
+
+impl Region {
+    /// The region around the block `seed`.
+    pub fn discover(blocks: &Blocks, seed: &Block, around: &dyn Surroundings) -> Option<Region> {
+        let page = seed.gpa & !(PAGE - 1);
+        let first = (seed.gpa - page) as u32;
+        let mut found = Discovery {
+            blocks,
+            around,
+            page,
+            heat: seed.heat,
+            selective: around.selective(),
+            insns: BTreeMap::new(),
+            leaders: BTreeSet::new(),
+            entries: BTreeSet::from([first]),
+            returns: Vec::new(),
+            work: VecDeque::from([first]),
+        };
+        while let Some(offset) = found.work.pop_front() {
+            found.walk(offset, offset == first);
+        }
+        let Discovery { insns, leaders, entries, mut returns, .. } = found;
+        if insns.is_empty() {
+            return None;
+        }
+        returns.retain(|offset| insns.contains_key(offset));
+        returns.truncate(RETURNS);
+        let mut region = Region { page, blocks: cut(&insns, &leaders, &entries), returns, heat: seed.heat };
+        region.connect();
+        region.find_cycles();
+        let worth_it = region.len() >= LEAST || region.blocks.iter().any(|block| block.cyclic);
+        if around.selective() && !worth_it {
+            return None;
+        }
+        super::live::analyse(&mut region);
+        Some(region)
+    }
+
+    /// The block that begins at `offset`.
+    pub fn block_at(&self, offset: i64) -> Option<usize> {
+        let offset = u32::try_from(offset).ok()?;
+        self.blocks.binary_search_by_key(&offset, |block| block.offset).ok()
+    }
+
+    /// The blocks that other code may jump to, in the order of their ways in.
+    pub fn entries(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.blocks.len()).filter(|&at| self.blocks[at].entry)
+    }
+
+    /// Number of instructions.
+    pub fn len(&self) -> usize {
+        self.blocks.iter().map(|block| block.insns.len()).sum()
+    }
+
+    /// Whether there is nothing in it; never for one that was discovered.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Granules that it was made from.
+    pub fn granules(&self) -> u64 {
+        let spans = self
+            .blocks
+            .iter()
+            .map(|b| crate::interp::granule_mask(b.offset.into(), (b.end - b.offset).into()));
+        spans.fold(0, |all, span| all | span)
+    }
+
+    fn connect(&mut self) {
+        let edges: Vec<Vec<usize>> = self.blocks.iter().map(|block| self.edges(block)).collect();
+        for (from, to) in edges.into_iter().enumerate() {
+            for &to in &to {
+                self.blocks[to].head |= to <= from;
+            }
+            self.blocks[from].successors = to;
+        }
+    }
+
+    fn find_cycles(&mut self) {
+        for at in 0..self.blocks.len() {
+            let mut seen = vec![false; self.blocks.len()];
+            let mut work = self.blocks[at].successors.clone();
+            while let Some(to) = work.pop() {
+                if !std::mem::replace(&mut seen[to], true) {
+                    work.extend(&self.blocks[to].successors);
+                }
+            }
+            self.blocks[at].cyclic = seen[at];
+        }
+    }
+
+    /// Where control goes from a block within the region.
+    fn edges(&self, block: &RegionBlock) -> Vec<usize> {
+        let (Some(insn), Some(effects)) = (block.insns.last(), block.effects.last()) else {
+            return Vec::new();
+        };
+        let here = i64::from(block.end) - i64::from(insn.len);
+        let next = self.block_at(block.end.into());
+        let mut to: Vec<usize> = match end_of(insn, effects) {
+            End::Next | End::Runtime => next.into_iter().collect(),
+            End::Branch(off) => [self.block_at(here + off), next].into_iter().flatten().collect(),
+            End::Jump(off, _) => self.block_at(here + off).into_iter().collect(),
+            End::Indirect { returns: true, .. } => {
+                self.returns.iter().filter_map(|&at| self.block_at(at.into())).collect()
+            }
+            End::Indirect { .. } => Vec::new(),
+        };
+        to.sort_unstable();
+        to.dedup();
+        to
+    }
+}
+
+impl Discovery<'_> {
+    /// Takes in the instructions from `offset` on, up to where control divides.
+    fn walk(&mut self, offset: u32, seed: bool) {
+        if self.insns.contains_key(&offset) {
+            self.leaders.insert(offset);
+            return;
+        }
+        let gpa = self.page + u64::from(offset);
+        let Some(block) = self.blocks.known(gpa) else { return };
+        let wanted = block.heat.saturating_mul(COLD) >= self.heat;
+        let settled = !seed && block.heat >= self.heat.saturating_mul(SETTLED) && self.around.has_unit(gpa);
+        if !wanted || settled || block.unlinked || self.insns.len() >= REGION_INSNS {
+            return;
+        }
+        let code = self.blocks.code(block);
+        let ends_in_runtime =
+            code.last().is_some_and(|insn| end_of(insn, &Effects::of(insn)) == End::Runtime);
+        if ends_in_runtime && code.len() < LEAST_BEFORE_RUNTIME && self.selective {
+            return;
+        }
+        self.leaders.insert(offset);
+        let mut at = offset;
+        for insn in code {
+            if self.insns.contains_key(&at) {
+                self.leaders.insert(at);
+                return;
+            }
+            let effects = Effects::of(insn);
+            self.insns.insert(at, (*insn, effects));
+            let (here, next) = (i64::from(at), at + u32::from(insn.len));
+            match end_of(insn, &effects) {
+                End::Next => at = next,
+                End::Branch(off) => {
+                    self.reach(here + off);
+                    self.reach(next.into());
+                    return;
+                }
+                End::Jump(off, call) => {
+                    self.reach(here + off);
+                    if call {
+                        self.returns_to(next);
+                    }
+                    return;
+                }
+                End::Indirect { call, .. } => {
+                    if call {
+                        self.returns_to(next);
+                    }
+                    return;
+                }
+                End::Runtime => {
+                    self.enters(next);
+                    return;
+                }
+            }
+        }
+        self.reach(at.into());
+    }
+
+    fn reach(&mut self, offset: i64) {
+        if (0..PAGE as i64).contains(&offset) {
+            self.work.push_back(offset as u32);
+        }
+    }
+
+    fn enters(&mut self, offset: u32) {
+        self.entries.insert(offset);
+        self.reach(offset.into());
+    }
+
+    fn returns_to(&mut self, offset: u32) {
+        self.enters(offset);
+        self.returns.push(offset);
+    }
+}
+
+/// Basic blocks of the instructions found.
+fn cut(
+    insns: &BTreeMap<u32, (Insn, Effects)>,
+    leaders: &BTreeSet<u32>,
+    entries: &BTreeSet<u32>,
+) -> Vec<RegionBlock> {
+    let starts = leaders.iter().copied().filter(|start| insns.contains_key(start));
+    let whole = starts.map(|offset| {
+        let mut block = RegionBlock {
+            offset,
+            insns: Vec::new(),
+            effects: Vec::new(),
+            end: offset,
+            entry: entries.contains(&offset),
+            successors: Vec::new(),
+            head: false,
+            cyclic: false,
+            live: 0,
+            dirty: 0,
+        };
+        while let Some(&(insn, effects)) = insns.get(&block.end) {
+            block.insns.push(Insn { at: ((block.end - offset) / 2) as u8, ..insn });
+            block.effects.push(effects);
+            block.end += u32::from(insn.len);
+            if end_of(&insn, &effects) != End::Next || leaders.contains(&block.end) || block.insns.len() == 64
+            {
+                break;
+            }
+        }
+        block
+    });
+    whole.collect()
+}

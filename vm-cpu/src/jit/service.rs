@@ -1,0 +1,384 @@
+//! The threads that compile, and what they publish.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+use vm_codecache::{Cause, CodeCache, Config, Counters, New, Zone};
+use vm_mmu::{AddressSpace, CodeListener};
+
+use super::abi::Site;
+use super::compile::{CompileError, Compiler};
+use super::enter;
+use super::lift::{Options, Place};
+use super::region::{Region, RegionBlock, Surroundings};
+use crate::hart::Cluster;
+use crate::isa::Insn;
+
+/// How the compiler is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JitConfig {
+    /// Executions of a block after which the region around it is compiled.
+    pub threshold: u64,
+    /// Threads that compile.
+    pub threads: usize,
+    /// Regions that may wait; what comes when the queue is full is asked for again later.
+    pub queue: usize,
+    /// Optimisations in force.
+    pub options: Options,
+    /// The hart that asks waits for the unit: for tests.
+    pub wait: bool,
+    /// Size of the code cache's zones, in bytes.
+    pub short_zone: usize,
+    /// Likewise, for code that has proved itself.
+    pub long_zone: usize,
+}
+
+impl Default for JitConfig {
+    fn default() -> Self {
+        let cores = thread::available_parallelism().map_or(1, |n| n.get());
+        JitConfig {
+            threshold: 16_000,
+            threads: (cores / 2).clamp(1, 4),
+            queue: 256,
+            options: Options::default(),
+            wait: false,
+            short_zone: 16 << 20,
+            long_zone: 48 << 20,
+        }
+    }
+}
+
+/// What a unit was made from.
+pub(crate) struct Unit {
+    page: u64,
+    sites: Box<[Site]>,
+}
+
+/// Counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct JitStats {
+    /// Regions published.
+    pub regions: u64,
+    /// Guest instructions in them.
+    pub insns: u64,
+    /// Bytes of host code.
+    pub bytes: u64,
+    /// Nanoseconds that threads spent compiling.
+    pub nanoseconds: u64,
+    /// Regions asked for while the queue was full.
+    pub refused: u64,
+    /// Regions whose bytes had changed before they were published.
+    pub stale: u64,
+    /// Regions that the compiler gave up.
+    pub failed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    regions: AtomicU64,
+    insns: AtomicU64,
+    bytes: AtomicU64,
+    nanoseconds: AtomicU64,
+    refused: AtomicU64,
+    stale: AtomicU64,
+    failed: AtomicU64,
+}
+
+struct Queue {
+    jobs: Mutex<Jobs>,
+    length: AtomicUsize,
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<Region>,
+    closed: bool,
+}
+
+/// The optimising engine of a machine, shared by its harts.
+pub struct Jit {
+    config: JitConfig,
+    pub(super) cache: Arc<CodeCache<Unit>>,
+    memory: Weak<AddressSpace>,
+    queue: Arc<Queue>,
+    counts: Arc<Counts>,
+    /// Who compiles if harts wait for it.
+    own: Option<Mutex<Worker>>,
+}
+
+impl std::fmt::Debug for Jit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Jit").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Jit {
+    /// Starts the compiling threads, and listens to stores into `memory` on behalf of `cluster` as well.
+    pub fn start(
+        config: JitConfig,
+        memory: &Arc<AddressSpace>,
+        cluster: &Arc<Cluster>,
+    ) -> Result<Arc<Jit>, JitError> {
+        let zones = Config { short: config.short_zone, long: config.long_zone, ..Config::default() };
+        let cache = Arc::new(CodeCache::new(&zones, enter::stub())?);
+        let queue =
+            Arc::new(Queue { jobs: Mutex::default(), length: AtomicUsize::new(0), ready: Condvar::new() });
+        let counts: Arc<Counts> = Arc::default();
+        let worker = || -> Result<Worker, CompileError> {
+            Ok(Worker {
+                compiler: Compiler::new()?,
+                cache: cache.clone(),
+                memory: Arc::downgrade(memory),
+                queue: queue.clone(),
+                counts: counts.clone(),
+                options: config.options,
+            })
+        };
+        let own = if config.wait { Some(Mutex::new(worker()?)) } else { None };
+        for number in 0..if config.wait { 0 } else { config.threads.max(1) } {
+            let worker = worker()?;
+            thread::Builder::new().name(format!("jit-{number}")).spawn(move || worker.work())?;
+        }
+        let memory_of = Arc::downgrade(memory);
+        let jit = Arc::new(Jit { config, cache, memory: memory_of, queue, counts, own });
+        memory
+            .tracker()
+            .set_listener(Arc::new(Listener { jit: Arc::downgrade(&jit), cluster: cluster.clone() }));
+        let kicked = Arc::downgrade(cluster);
+        jit.cache.set_kick(Box::new(move || {
+            if let Some(cluster) = kicked.upgrade() {
+                cluster.kick_all();
+            }
+        }));
+        Ok(jit)
+    }
+
+    /// How it was configured.
+    pub fn config(&self) -> &JitConfig {
+        &self.config
+    }
+
+    /// Address of the cell of a guest-physical address that has a unit.
+    #[inline]
+    pub(crate) fn lookup(&self, gpa: u64) -> Option<u64> {
+        self.cache.lookup(gpa)
+    }
+
+    /// Whether another region may be asked for now.
+    pub(crate) fn has_room(&self) -> bool {
+        let room = self.own.is_some() || self.queue.length.load(Relaxed) < self.config.queue;
+        if !room {
+            self.counts.refused.fetch_add(1, Relaxed);
+        }
+        room
+    }
+
+    /// Has a region compiled, unless too many wait.
+    pub(crate) fn request(&self, region: Region) -> bool {
+        if let Some(worker) = &self.own {
+            worker.lock().compile(&region);
+            return true;
+        }
+        let mut jobs = self.queue.jobs.lock();
+        if jobs.waiting.len() >= self.config.queue {
+            self.counts.refused.fetch_add(1, Relaxed);
+            return false;
+        }
+        jobs.waiting.push_back(region);
+        self.queue.length.store(jobs.waiting.len(), Relaxed);
+        drop(jobs);
+        self.queue.ready.notify_one();
+        true
+    }
+
+    /// Kills the units of a page whose bytes are no longer in memory.
+    pub(crate) fn verify(&self, page: u64) {
+        let Some(memory) = self.memory.upgrade() else { return };
+        self.cache.retain_page(page, |unit| unit.is_true(&memory), Cause::Fence);
+    }
+
+    /// Forgets every unit: the machine is reset.
+    pub fn forget(&self) {
+        self.cache.kill_all(Cause::Reset);
+    }
+
+    /// A step of the cache's housekeeping; for the control plane, several times a second.
+    ///
+    /// True if there is more to do right away.
+    pub fn poll(&self) -> bool {
+        self.cache.poll()
+    }
+
+    /// Counters of the code cache.
+    pub fn cache_counters(&self) -> Counters {
+        self.cache.counters()
+    }
+
+    /// Counters of the compiler.
+    pub fn stats(&self) -> JitStats {
+        let Counts { regions, insns, bytes, nanoseconds, refused, stale, failed } = &*self.counts;
+        JitStats {
+            regions: regions.load(Relaxed),
+            insns: insns.load(Relaxed),
+            bytes: bytes.load(Relaxed),
+            nanoseconds: nanoseconds.load(Relaxed),
+            refused: refused.load(Relaxed),
+            stale: stale.load(Relaxed),
+            failed: failed.load(Relaxed),
+        }
+    }
+}
+
+impl Surroundings for Jit {
+    fn has_unit(&self, gpa: u64) -> bool {
+        self.cache.lookup(gpa).is_some()
+    }
+
+    fn selective(&self) -> bool {
+        !self.config.wait
+    }
+}
+
+impl Drop for Jit {
+    fn drop(&mut self) {
+        self.queue.jobs.lock().closed = true;
+        self.queue.ready.notify_all();
+    }
+}
+
+/// Why there is no JIT.
+#[derive(Debug, thiserror::Error)]
+pub enum JitError {
+    /// No room for code.
+    #[error(transparent)]
+    Cache(#[from] vm_codecache::CacheError),
+    /// No code generator.
+    #[error(transparent)]
+    Compiler(#[from] CompileError),
+    /// No thread.
+    #[error("cannot start a compiling thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Stores into code: the units first, then the harts.
+struct Listener {
+    jit: Weak<Jit>,
+    cluster: Arc<Cluster>,
+}
+
+impl CodeListener for Listener {
+    fn code_written(&self, page: u64, granules: u64) {
+        if let Some(jit) = self.jit.upgrade() {
+            jit.cache.invalidate(page, granules, Cause::Store);
+        }
+        self.cluster.code_written(page, granules);
+    }
+}
+
+/// One compiling thread.
+struct Worker {
+    compiler: Compiler,
+    cache: Arc<CodeCache<Unit>>,
+    memory: Weak<AddressSpace>,
+    queue: Arc<Queue>,
+    counts: Arc<Counts>,
+    options: Options,
+}
+
+impl Worker {
+    fn work(mut self) {
+        while let Some(region) = self.next() {
+            let start = Instant::now();
+            self.compile(&region);
+            self.counts.nanoseconds.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
+        }
+    }
+
+    /// The region that ran most often of those that wait.
+    fn next(&self) -> Option<Region> {
+        let mut jobs = self.queue.jobs.lock();
+        loop {
+            if jobs.closed {
+                return None;
+            }
+            let hottest = (0..jobs.waiting.len()).max_by_key(|&at| jobs.waiting[at].heat);
+            if let Some(region) = hottest.and_then(|at| jobs.waiting.swap_remove_back(at)) {
+                self.queue.length.store(jobs.waiting.len(), Relaxed);
+                return Some(region);
+            }
+            self.queue.ready.wait(&mut jobs);
+        }
+    }
+
+    fn compile(&mut self, region: &Region) {
+        let Some(memory) = self.memory.upgrade() else { return };
+        let unit = Unit::of(region);
+        if !unit.is_true(&memory) {
+            self.counts.stale.fetch_add(1, Relaxed);
+            return;
+        }
+        let Some(mut ticket) = self.cache.reserve() else { return };
+        let number = ticket.number();
+        let compiled = {
+            let mut cell = |gpa: u64| self.cache.link(&mut ticket, gpa);
+            let place = Place { sites: &unit.sites, number, cell: &mut cell, options: self.options };
+            self.compiler.compile(region, place)
+        };
+        if let Err(error) = compiled {
+            tracing::warn!(%error, "left to the interpreter");
+            self.counts.failed.fetch_add(1, Relaxed);
+            return;
+        }
+        let starts = region.entries().map(|at| region.page + u64::from(region.blocks[at].offset));
+        let entries: Vec<(u64, u32)> = starts.zip(self.compiler.entries.iter().copied()).collect();
+        let (page, granules, insns) = (region.page, region.granules(), unit.sites.len() as u64);
+        let new = New {
+            zone: Zone::Long,
+            code: &self.compiler.code,
+            entries: &entries,
+            pages: &[(page, granules)],
+            meta: unit,
+            heat: region.heat.min(u32::MAX.into()) as u32,
+        };
+        let Ok(number) = self.cache.publish(ticket, new) else { return };
+        // A store before this look is seen by it; one after it is announced.
+        let marked = memory.tracker().code(page) & granules == granules;
+        if !marked || self.cache.meta(number, |unit| unit.is_true(&memory)) != Some(true) {
+            self.cache.kill(number, Cause::Store);
+            self.counts.stale.fetch_add(1, Relaxed);
+            return;
+        }
+        self.counts.regions.fetch_add(1, Relaxed);
+        self.counts.insns.fetch_add(insns, Relaxed);
+        self.counts.bytes.fetch_add(self.compiler.code.len() as u64, Relaxed);
+        tracing::trace!(page, entries = entries.len(), insns, bytes = self.compiler.code.len(), "region");
+    }
+}
+
+impl Unit {
+    fn of(region: &Region) -> Unit {
+        let site = |block: &RegionBlock, index: usize| Site {
+            insn: Insn { at: 0, ..block.insns[index] },
+            offset: block.offset as u16 + 2 * u16::from(block.insns[index].at),
+            rest: (block.insns.len() - index) as u16,
+            access: block.effects[index].access.map_or((0, false), |(size, store)| (size as u8, store)),
+        };
+        let sites = region.blocks.iter().flat_map(|b| (0..b.insns.len()).map(move |index| site(b, index)));
+        Unit { page: region.page, sites: sites.collect() }
+    }
+
+    /// Whether memory still holds what it was made from.
+    fn is_true(&self, memory: &AddressSpace) -> bool {
+        let half = |at: u64| memory.read_u16(at).map_or(0, u32::from);
+        self.sites.iter().all(|site| {
+            let at = self.page + u64::from(site.offset);
+            let bits = if site.insn.len == 2 { half(at) } else { half(at) | half(at + 2) << 16 };
+            bits == site.insn.bits
+        })
+    }
+}
