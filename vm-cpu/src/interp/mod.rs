@@ -120,9 +120,22 @@ impl Engine {
                 }
                 Left::Sync => {
                     self.sync(core);
-                    return None;
+                    match self.find_after_trap(core) {
+                        Some(next) => id = next,
+                        None => return None,
+                    }
+                    continue;
                 }
-                Left::Stop(stop, at) => return self.stopped(core, id, stop, at),
+                Left::Stop(stop, at) => {
+                    if let Some(exit) = self.stopped(core, id, stop, at) {
+                        return Some(exit);
+                    }
+                    match self.find_after_trap(core) {
+                        Some(next) => id = next,
+                        None => return None,
+                    }
+                    continue;
+                }
             };
             let link = self.blocks.get(id).links[edge];
             if link != NONE && self.blocks.get(link).bytes != 0 {

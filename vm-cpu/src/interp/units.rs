@@ -90,7 +90,7 @@ impl Engine {
 
     /// What comes after a trap, a return from one or a change of the hart's state, if nothing else does.
     pub(super) fn find_after_trap(&mut self, core: &mut Core) -> Option<BlockId> {
-        if core.attention() != 0 {
+        if core.attention() != 0 || core.cells_gone {
             return None;
         }
         core.take_pending_interrupt();
@@ -132,19 +132,28 @@ impl Engine {
             return;
         }
         let due = heat >= threshold && (asked == 0 || heat > asked * 8);
-        if due
-            && jit.has_room()
-            && core.lend_fpu(jit.config().wait)
-            && let Some(region) = Region::discover(&self.blocks, block, &*jit)
-            && jit.request(region)
-        {
+        if due && !jit.has_room() {
+            self.blocks.get_mut(id).ask = heat + PATIENCE;
+            return;
+        }
+        if due {
+            core.lend_fpu(jit.config().wait);
+            let asked_for =
+                Region::discover(&self.blocks, block, &*jit).is_some_and(|region| jit.request(region));
             let cell = jit.lookup(self.blocks.get(id).gpa);
             let block = self.blocks.get_mut(id);
             (block.asked, block.cell) = (heat, cell.unwrap_or(0));
+            if !asked_for {
+                // Not worth a unit, as far as can be seen now.
+                block.ask = heat * 8;
+                return;
+            }
         }
-        self.blocks.get_mut(id).ask = match heat < threshold {
-            true => threshold.min(heat * 4),
-            false => heat + PATIENCE,
+        let soon = self.blocks.get(id).asked + PATIENCE * PATIENCE;
+        self.blocks.get_mut(id).ask = match heat {
+            cold if cold < threshold => threshold.min(heat * 4),
+            waiting if waiting < soon => heat + PATIENCE,
+            _ => heat * 2,
         };
     }
 }
@@ -168,11 +177,10 @@ impl Core {
     }
 
     /// A compiler that runs on this thread computes with floats, whose flags must not be the guest's.
-    fn lend_fpu(&mut self, here: bool) -> bool {
+    fn lend_fpu(&mut self, here: bool) {
         if here {
             self.end_fp();
         }
-        true
     }
 
     /// Puts what generated code reads of the hart's mode where it looks.
