@@ -347,13 +347,12 @@ impl FromStr for Jit {
                 "threads" => config.threads = number(key, value, 1..=64)? as usize,
                 "queue" => config.queue = number(key, value, 1..=1 << 20)? as usize,
                 "long" => config.long_zone = zone(value)?,
-                "short" => config.short_zone = zone(value)?,
                 "group" => config.options.group = switch(key, value)?,
                 "float" => config.options.float = switch(key, value)?,
                 "wait" => config.wait = switch(key, value)?,
                 _ => {
-                    const KEYS: [&str; 8] =
-                        ["threshold", "threads", "queue", "long", "short", "group", "float", "wait"];
+                    const KEYS: [&str; 7] =
+                        ["threshold", "threads", "queue", "long", "group", "float", "wait"];
                     return Err(ValueError::new(format!("unknown option {key:?}{}", hint(key, KEYS))));
                 }
             }

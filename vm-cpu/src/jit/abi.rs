@@ -143,6 +143,6 @@ pub struct Site {
     pub offset: u16,
     /// Instructions of its block from this one on.
     pub rest: u16,
-    /// Its access: log2 of the size, and whether it is a store.
-    pub access: (u8, bool),
+    /// Log2 of the bytes it loads or stores.
+    pub size: u8,
 }

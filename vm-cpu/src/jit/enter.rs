@@ -314,7 +314,7 @@ impl Core {
 
     fn native_load(&mut self, site: &Site) -> Option<Leave> {
         let va = self.native.address;
-        let value = match site.access.0 {
+        let value = match site.size {
             0 => self.load_word::<u8>(va).map(u64::from),
             1 => self.load_word::<u16>(va).map(u64::from),
             2 => self.load_word::<u32>(va).map(u64::from),
@@ -332,7 +332,7 @@ impl Core {
 
     fn native_store(&mut self, site: &Site) -> Option<Leave> {
         let (va, value) = (self.native.address, self.native.value);
-        let done = match site.access.0 {
+        let done = match site.size {
             0 => self.store_word(va, value as u8),
             1 => self.store_word(va, value as u16),
             2 => self.store_word(va, value as u32),

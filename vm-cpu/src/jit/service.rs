@@ -31,9 +31,7 @@ pub struct JitConfig {
     pub options: Options,
     /// The hart that asks waits for the unit: for tests.
     pub wait: bool,
-    /// Size of the code cache's zones, in bytes.
-    pub short_zone: usize,
-    /// Likewise, for code that has proved itself.
+    /// Size of the code cache's long-lived zone, where regions go, in bytes.
     pub long_zone: usize,
 }
 
@@ -46,7 +44,6 @@ impl Default for JitConfig {
             queue: 256,
             options: Options::default(),
             wait: false,
-            short_zone: 16 << 20,
             long_zone: 48 << 20,
         }
     }
@@ -124,7 +121,7 @@ impl Jit {
         memory: &Arc<AddressSpace>,
         cluster: &Arc<Cluster>,
     ) -> Result<Arc<Jit>, JitError> {
-        let zones = Config { short: config.short_zone, long: config.long_zone, ..Config::default() };
+        let zones = Config { long: config.long_zone, ..Config::default() };
         let cache = Arc::new(CodeCache::new(&zones, enter::stub())?);
         let queue =
             Arc::new(Queue { jobs: Mutex::default(), length: AtomicUsize::new(0), ready: Condvar::new() });
@@ -366,7 +363,7 @@ impl Unit {
             insn: Insn { at: 0, ..block.insns[index] },
             offset: block.offset as u16 + 2 * u16::from(block.insns[index].at),
             rest: (block.insns.len() - index) as u16,
-            access: block.effects[index].access.map_or((0, false), |(size, store)| (size as u8, store)),
+            size: block.effects[index].access.map_or(0, |(size, _)| size as u8),
         };
         let sites = region.blocks.iter().flat_map(|b| (0..b.insns.len()).map(move |index| site(b, index)));
         Unit { page: region.page, sites: sites.collect() }
