@@ -29,5 +29,5 @@ pub use perm::Perm;
 pub use space::{
     AccessError, AddressSpace, Backend, FillError, GuestMemory, MapError, RamRef, RegionInfo, RegionKind,
 };
-pub use tlb::{Class, ENTRIES, Entry, SoftTlb};
+pub use tlb::{Class, ENTRIES, Entry, SoftTlb, TlbStats};
 pub use tracker::{CodeListener, DirtyPages, Tracker};

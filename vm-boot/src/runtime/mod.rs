@@ -354,8 +354,15 @@ impl Runtime {
 
     /// Counters of the engines, for people.
     pub fn statistics(&self) -> String {
-        let Some(jit) = self.machine.jit() else { return "jit: off\n".to_owned() };
-        format!("{:#?}\n{:#?}\n", jit.stats(), jit.cache_counters())
+        let cluster = self.machine.cluster();
+        let mut text = match self.machine.jit() {
+            Some(jit) => format!("{:#?}\n{:#?}\n", jit.stats(), jit.cache_counters()),
+            None => "jit: off\n".to_owned(),
+        };
+        for hart in 0..cluster.harts() {
+            text += &format!("hart {hart}: {:#?}\n", cluster.port(hart).tally());
+        }
+        text
     }
 
     /// A running machine is held for a moment.

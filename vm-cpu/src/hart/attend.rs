@@ -19,6 +19,8 @@ impl Core {
     pub(super) fn leave(&mut self) {
         self.end_fp();
         self.port.leave();
+        (self.tally.retired, self.tally.tlb) = (self.retired, self.tlb.stats());
+        self.port.put_tally(&self.tally);
     }
 
     /// The thread's FPU is the host's again.
@@ -62,6 +64,7 @@ impl Core {
 
     fn take_interrupt(&mut self) {
         if let Some(irq) = self.csr.pending_interrupt(self.lines()) {
+            self.tally.traps += 1;
             self.pc = self.csr.take_interrupt(irq, self.pc);
             self.review();
         }
@@ -73,6 +76,7 @@ impl Core {
             self.pc = pc.wrapping_add(4);
             return Some(Exit::SbiCall);
         }
+        self.tally.traps += 1;
         self.pc = self.csr.take_trap(self.trap, pc);
         self.review();
         None

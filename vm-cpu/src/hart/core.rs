@@ -7,7 +7,7 @@ use vm_mmu::{AddressSpace, SoftTlb};
 use super::protection::Protection;
 use super::strict::Guarding;
 use super::view::View;
-use super::{Bus, Cluster, Entry, Port};
+use super::{Bus, Cluster, Entry, Port, Tally};
 use crate::config::CpuConfig;
 use crate::csr::{CsrFile, Priv};
 use crate::fp::HostFp;
@@ -87,6 +87,7 @@ pub struct Core {
     pub(crate) reader: Option<Participant>,
     /// Addresses of cells that blocks keep have become invalid.
     pub(crate) cells_gone: bool,
+    pub(crate) tally: Tally,
 }
 
 impl std::fmt::Debug for Core {
@@ -136,6 +137,7 @@ impl Core {
             panic: None,
             reader: None,
             cells_gone: false,
+            tally: Tally::default(),
         };
         core.review();
         core

@@ -154,6 +154,7 @@ impl Core {
     #[inline(never)]
     fn store_slow<T: Word>(&mut self, va: u64, value: T) -> Result<(), Stop> {
         if let Some(gpa) = self.tlb.lookup_code_write(self.data.class, va, T::SIZE) {
+            self.tally.beside_code += 1;
             return self.store_ram(va, gpa, value);
         }
         if va & (PAGE - 1) > PAGE - T::SIZE {

@@ -16,6 +16,7 @@ mod port;
 mod privileged;
 mod protection;
 mod strict;
+mod tally;
 mod view;
 mod word;
 
@@ -31,6 +32,7 @@ pub use self::cluster::{Cluster, MAX_HARTS};
 pub use self::core::Core;
 pub use self::core::Stop;
 pub use self::port::{Mail, Port};
+pub use self::tally::Tally;
 use crate::config::CpuConfig;
 use crate::csr::Priv;
 use crate::interp::Engine;

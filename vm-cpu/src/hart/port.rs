@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::Tally;
+
 /// Interrupt wires or a timer may have changed.
 pub const INTERRUPT: u32 = 1;
 /// There is mail.
@@ -68,6 +70,7 @@ pub struct Port {
     sleeping: AtomicBool,
     read: AtomicU64,
     mail: Mutex<MailBox>,
+    tally: Mutex<Tally>,
     thread: Mutex<Option<Thread>>,
 }
 
@@ -198,6 +201,16 @@ impl Port {
             sharpen_timers();
             *held = Some(thread);
         }
+    }
+
+    /// What the hart had done when it left guest code last.
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().clone()
+    }
+
+    /// Lays down what the hart has done.
+    pub(super) fn put_tally(&self, tally: &Tally) {
+        self.tally.lock().clone_from(tally);
     }
 
     /// Whether the hart sleeps right now.

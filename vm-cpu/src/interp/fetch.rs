@@ -60,7 +60,7 @@ impl Engine {
 
     #[inline(never)]
     fn find_slow(&mut self, core: &mut Core) -> Result<BlockId, Stop> {
-        self.dispatches += 1;
+        core.tally.dispatches += 1;
         let site = site(core)?;
         let generation = self.blocks.generation();
         let id = match core.jumps.guess(core.pc).map(|id| (id, self.blocks.get(id))) {

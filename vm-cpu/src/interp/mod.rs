@@ -37,10 +37,6 @@ pub struct Engine {
     scratch: Vec<Insn>,
     /// What runs hot code faster.
     jit: Option<Arc<Jit>>,
-    /// Times a successor had to be looked up, for want of a link.
-    pub dispatches: u64,
-    /// Times generated code was entered.
-    pub entries: u64,
 }
 
 /// How a block was left.

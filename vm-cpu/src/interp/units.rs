@@ -61,9 +61,12 @@ impl Engine {
             (block.cell, block.asked, block.ask) = (0, 0, block.heat + PATIENCE);
             return Next::Here;
         };
-        self.entries += 1;
+        core.tally.entries += 1;
         core.prepare_native();
+        let before = core.retired;
         let leave = enter::run(core, code);
+        core.tally.compiled += core.retired - before;
+        core.tally.leaves[leave as usize - 1] += 1;
         match leave {
             Leave::Dispatch | Leave::Interpret => match self.find(core) {
                 Ok(next) => {

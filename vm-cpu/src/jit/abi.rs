@@ -35,11 +35,18 @@ pub enum Leave {
 }
 
 impl Leave {
+    /// How many there are.
+    pub const COUNT: usize = 7;
+    /// All of them, in order.
+    pub const ALL: [Leave; Leave::COUNT] = {
+        use Leave::*;
+        [Dispatch, Attention, Trap, Again, Sync, Interpret, Panic]
+    };
+
     /// The reason that was stored.
     pub fn of(word: u64) -> Leave {
-        use Leave::*;
-        let all = [Dispatch, Attention, Trap, Again, Sync, Interpret, Panic];
-        all.into_iter().find(|&leave| leave as u64 == word).unwrap_or(Dispatch)
+        let known = (word as usize).checked_sub(1).and_then(|at| Leave::ALL.get(at));
+        known.copied().unwrap_or(Leave::Dispatch)
     }
 }
 

@@ -102,6 +102,11 @@ pub enum Helper {
 }
 
 impl Helper {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+    /// All of them, in order.
+    pub const ALL: [Helper; Helper::COUNT] = [Helper::Load, Helper::Store, Helper::Range, Helper::Execute];
+
     /// What to call, from a unit that keeps values in vector registers or from one that does not.
     pub fn address(self, vectors: bool) -> u64 {
         let entry = match (self, vectors) {
@@ -231,12 +236,13 @@ trampoline!(vm_jit_execute, vm_jit_execute_vector, help_execute);
 /// `core` is r15 of the trampoline: the hart that [`enter`] borrowed mutably, which nobody else uses
 /// until generated code is left. `site` was stored by the unit: one that its metadata owns, which lives
 /// as long as the unit's code may run.
-unsafe fn help(core: *mut Core, body: impl FnOnce(&mut Core, &Site) -> Option<Leave>) -> u64 {
+unsafe fn help(core: *mut Core, helper: Helper, body: impl FnOnce(&mut Core, &Site) -> Option<Leave>) -> u64 {
     // SAFETY: the caller's word.
     let core = unsafe { &mut *core };
     // SAFETY: the caller's word; sites are never changed.
     let site = unsafe { &*(core.native.site as *const Site) };
     core.pc = core.native.page.wrapping_add(site.offset.into());
+    core.tally.helpers[helper as usize] += 1;
     let left = match catch_unwind(AssertUnwindSafe(|| body(core, site))) {
         Ok(left) => left,
         Err(payload) => {
@@ -258,28 +264,28 @@ unsafe fn help(core: *mut Core, body: impl FnOnce(&mut Core, &Site) -> Option<Le
 /// Called by its trampoline only.
 unsafe extern "C" fn help_load(core: *mut Core) -> u64 {
     // SAFETY: see `help`.
-    unsafe { help(core, Core::native_load) }
+    unsafe { help(core, Helper::Load, Core::native_load) }
 }
 
 /// # Safety
 /// Called by its trampoline only.
 unsafe extern "C" fn help_store(core: *mut Core) -> u64 {
     // SAFETY: see `help`.
-    unsafe { help(core, Core::native_store) }
+    unsafe { help(core, Helper::Store, Core::native_store) }
 }
 
 /// # Safety
 /// Called by its trampoline only.
 unsafe extern "C" fn help_range(core: *mut Core) -> u64 {
     // SAFETY: see `help`.
-    unsafe { help(core, Core::native_range) }
+    unsafe { help(core, Helper::Range, Core::native_range) }
 }
 
 /// # Safety
 /// Called by its trampoline only.
 unsafe extern "C" fn help_execute(core: *mut Core) -> u64 {
     // SAFETY: see `help`.
-    unsafe { help(core, Core::native_execute) }
+    unsafe { help(core, Helper::Execute, Core::native_execute) }
 }
 
 /// A panic on its way through generated code.
@@ -375,6 +381,7 @@ impl Core {
     fn native_execute(&mut self, site: &Site) -> Option<Leave> {
         let (before, insn) = (self.pending_at(site), &site.insn);
         self.retired = self.retired.wrapping_add(before).wrapping_add(1);
+        self.tally.ops[insn.op as usize] += 1;
         let len = u64::from(insn.len);
         match execute(self, insn) {
             Ok(Flow::Next) if !self.fp_settings_changed(insn) => {
