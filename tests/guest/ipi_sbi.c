@@ -57,9 +57,14 @@ static void play(u64 me) {
         stop = 1;
         send(0xf, 0);
     }
-    while (!stop) wfi();
-    meet(N);
+    // With interrupts off between the look and the wfi: one taken there would wake nobody.
     interrupts_off();
+    while (!stop) {
+        wfi();
+        interrupts_on();
+        interrupts_off();
+    }
+    meet(N);
 }
 
 void test(void) {

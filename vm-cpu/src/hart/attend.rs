@@ -108,8 +108,9 @@ impl Core {
                 next = next.min(deadline);
             }
         }
-        if next != self.armed {
-            self.armed = next;
+        self.armed = next;
+        // Asked for anew also if it has fired and time was set back since.
+        if next != self.cluster.deadline(self.id) {
             self.cluster.arm(self.id, next);
         }
         now
@@ -142,14 +143,18 @@ impl Core {
         self.recheck = true;
     }
 
-    /// Sleeps like `wfi`, outside of `run`. False if somebody wants the thread instead.
+    /// Sleeps like `wfi`, outside of `run`. False if somebody wants the thread instead; who wants it at the
+    /// moment it wakes gets it from the next `run`.
     pub(super) fn suspend(&mut self, engine: &mut Engine) -> bool {
         self.enter(engine);
         self.wait_for_interrupt();
         let woken = self.csr.wakes(self.lines());
         self.leave();
-        // Mail and wires are looked at on every entry; only the request is served by coming back.
-        self.port.take_attention();
+        self.unpin();
+        if !woken {
+            // Mail and wires are looked at on every entry; the request is served by coming back.
+            self.port.take_attention();
+        }
         woken
     }
 

@@ -158,6 +158,11 @@ impl Cluster {
         }
     }
 
+    /// When the watcher of timers will kick `hart`.
+    pub(super) fn deadline(&self, hart: usize) -> u64 {
+        self.timers.deadlines[hart].load(Relaxed)
+    }
+
     /// Asks to be kicked at tick `deadline`; replaces what the hart asked for before.
     pub(crate) fn arm(&self, hart: usize, deadline: u64) {
         if self.timers.deadlines[hart].swap(deadline, SeqCst) == deadline {
@@ -189,7 +194,7 @@ impl Cluster {
     }
 
     /// Kicks the harts whose time has come; gives the time to the next deadline.
-    fn fire_due(&self) -> Option<std::time::Duration> {
+    pub(super) fn fire_due(&self) -> Option<std::time::Duration> {
         // Awake: whoever arms from here on is seen by the scan below or finds `next` in the future.
         self.timers.next.store(u64::MAX, SeqCst);
         let now = self.clock.now();

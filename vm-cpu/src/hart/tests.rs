@@ -5,9 +5,10 @@ use std::thread;
 
 use vm_mmu::{AddressSpace, Backend, Perm};
 
-use super::{Bus, BusError, Clock, Cluster, Entry, Hart};
+use super::{Bus, BusError, Clock, Cluster, Entry, Exit, Hart};
 use crate::config::CpuConfig;
 use crate::csr::Priv;
+use crate::csr::fields::mip::MSIP;
 use crate::isa::asm::assemble;
 
 const RAM: u64 = 0x8000_0000;
@@ -56,6 +57,39 @@ fn run(cpu: &str, harts: usize, source: &str) -> Vec<Hart> {
     drop((cluster, memory));
     timers.thread().unpark();
     harts
+}
+
+/// A hart without RAM or devices, whose clock is moved by hand.
+fn lone() -> (Hart, Arc<Cluster>) {
+    let cluster = Cluster::new(1, Clock::manual());
+    let memory = Arc::new(AddressSpace::new(RAM..RAM + SIZE).unwrap());
+    let bus = Arc::new(Stopper(cluster.clone()));
+    let mut hart = Hart::new(0, &CpuConfig::default(), memory, bus, cluster.clone());
+    hart.start(Entry { pc: RAM, a0: 0, a1: 0, a2: 0, mode: Priv::Machine }, false);
+    (hart, cluster)
+}
+
+#[test]
+fn who_wants_the_thread_as_the_hart_wakes_gets_it() {
+    let (mut hart, cluster) = lone();
+    hart.core_mut().with_csr(|csr| csr.mie = MSIP);
+    cluster.raise(0, MSIP);
+    cluster.request_exit(0);
+    assert!(hart.suspend(), "an interrupt is pending");
+    assert_eq!(hart.run(), Exit::Requested);
+}
+
+#[test]
+fn a_timer_that_fired_before_time_was_set_back_fires_again() {
+    let (mut hart, cluster) = lone();
+    cluster.set_mtimecmp(0, 10);
+    hart.core_mut().with_csr(|_| ());
+    assert_eq!(cluster.deadline(0), 10);
+    cluster.clock().advance(20);
+    cluster.fire_due();
+    cluster.clock().set(0);
+    hart.core_mut().with_csr(|_| ());
+    assert_eq!(cluster.deadline(0), 10);
 }
 
 /// Hart 0 reserves a word; hart 1 changes it and changes it back; hart 0 tries its `sc`. s0 of hart 0
