@@ -178,7 +178,7 @@ pub struct RunArgs {
     /// Register layout of virtio devices [default: v2]
     #[arg(long, value_enum)]
     pub virtio: Option<Virtio>,
-    /// Optimised code: off, or on[,threshold=N][,threads=N][,long=SIZE][,group=off][,float=off] [default: on]
+    /// Optimised code: off, or on[,threshold=N][,threads=N][,long=SIZE][,group=off][,slots=off][,float=off] [default: on]
     #[arg(long, value_name = "HOW")]
     pub jit: Option<Jit>,
     /// Print counters of the engines at the end

@@ -348,11 +348,12 @@ impl FromStr for Jit {
                 "queue" => config.queue = number(key, value, 1..=1 << 20)? as usize,
                 "long" => config.long_zone = zone(value)?,
                 "group" => config.options.group = switch(key, value)?,
+                "slots" => config.options.slots = switch(key, value)?,
                 "float" => config.options.float = switch(key, value)?,
                 "wait" => config.wait = switch(key, value)?,
                 _ => {
-                    const KEYS: [&str; 7] =
-                        ["threshold", "threads", "queue", "long", "group", "float", "wait"];
+                    const KEYS: [&str; 8] =
+                        ["threshold", "threads", "queue", "long", "group", "slots", "float", "wait"];
                     return Err(ValueError::new(format!("unknown option {key:?}{}", hint(key, KEYS))));
                 }
             }

@@ -14,7 +14,7 @@ use crate::fp::HostFp;
 use crate::interp::Jumps;
 use crate::jit::Participant;
 use crate::jit::abi::Native;
-use crate::jit::enter::Payload;
+use crate::jit::enter::{Payload, Roamers};
 use crate::trap::{Cause, Trap};
 
 /// Why an instruction ended early. Small on purpose: it travels through every memory access.
@@ -88,6 +88,8 @@ pub struct Core {
     /// Addresses of cells that blocks keep have become invalid.
     pub(crate) cells_gone: bool,
     pub(crate) tally: Tally,
+    /// A unit whose inline caches are of no use.
+    pub(crate) roamers: Option<Roamers>,
 }
 
 impl std::fmt::Debug for Core {
@@ -138,6 +140,7 @@ impl Core {
             reader: None,
             cells_gone: false,
             tally: Tally::default(),
+            roamers: None,
         };
         core.review();
         core

@@ -37,6 +37,7 @@ use crate::config::CpuConfig;
 use crate::csr::Priv;
 use crate::interp::Engine;
 use crate::jit::Jit;
+use crate::jit::enter::Frame;
 
 /// Devices as a hart sees them.
 pub trait Bus: Send + Sync {
@@ -82,7 +83,7 @@ pub struct Entry {
 /// One hart. Lives on its own thread.
 #[derive(Debug)]
 pub struct Hart {
-    core: Core,
+    frame: Box<Frame>,
     engine: Engine,
 }
 
@@ -95,7 +96,7 @@ impl Hart {
         bus: Arc<dyn Bus>,
         cluster: Arc<Cluster>,
     ) -> Self {
-        Self { core: Core::new(id, cpu, memory, bus, cluster), engine: Engine::default() }
+        Self { frame: Frame::new(Core::new(id, cpu, memory, bus, cluster)), engine: Engine::default() }
     }
 
     /// Runs hot code by units of `jit`.
@@ -107,47 +108,48 @@ impl Hart {
     /// Resets the hart and puts it at `entry`. With `sbi`, `ecall` from S-mode ends [`Hart::run`], and
     /// the machine-mode state is what an SBI implementation leaves behind.
     pub fn start(&mut self, entry: Entry, sbi: bool) {
-        self.core.reset(entry, sbi);
+        self.frame.core_mut().reset(entry, sbi);
         self.engine.forget();
     }
 
     /// Runs guest code until something needs the caller.
     pub fn run(&mut self) -> Exit {
-        self.core.enter(&mut self.engine);
-        self.engine.begin(&mut self.core);
+        let core = self.frame.core_mut();
+        core.enter(&mut self.engine);
+        self.engine.begin(core);
         let exit = loop {
-            if let Some(exit) = self.core.attend(&mut self.engine) {
+            if let Some(exit) = core.attend(&mut self.engine) {
                 break exit;
             }
-            if let Some(exit) = self.engine.run(&mut self.core) {
+            if let Some(exit) = self.engine.run(core) {
                 break exit;
             }
         };
-        self.core.leave();
-        self.core.unpin();
+        core.leave();
+        core.unpin();
         exit
     }
 
     /// Sleeps until an interrupt that the hart enables is pending, whether or not it can be taken; the
     /// SBI's suspension. False if it came back for [`Cluster::request_exit`] instead.
     pub fn suspend(&mut self) -> bool {
-        self.core.suspend(&mut self.engine)
+        self.frame.core_mut().suspend(&mut self.engine)
     }
 
     /// Carries out `letter` on the harts of `mask`, this one included if it is among them. Those that
     /// execute guest code have done so when this returns. For use while outside [`Hart::run`].
     pub fn remote_fence(&mut self, mask: u64, letter: Mail) {
-        self.core.remote_fence(&mut self.engine, mask, letter);
+        self.frame.core_mut().remote_fence(&mut self.engine, mask, letter);
     }
 
     /// Registers, CSRs and counters.
     pub fn core(&self) -> &Core {
-        &self.core
+        self.frame.core()
     }
 
     /// Registers, CSRs and counters, to change.
     pub fn core_mut(&mut self) -> &mut Core {
-        &mut self.core
+        self.frame.core_mut()
     }
 
     /// Blocks with their heat and edges.

@@ -71,6 +71,7 @@ impl Engine {
             Leave::Dispatch | Leave::Interpret => match self.find(core) {
                 Ok(next) => {
                     if leave == Leave::Interpret {
+                        self.ground_roamers(core);
                         return Next::Interpret(next);
                     }
                     self.link(core, next);
@@ -88,6 +89,13 @@ impl Engine {
                 Next::Back(None)
             }
             Leave::Attention | Leave::Panic => Next::Back(None),
+        }
+    }
+
+    /// Drops the unit that has inline caches of no use, so that it is made anew without them.
+    fn ground_roamers(&mut self, core: &mut Core) {
+        if let (Some(roamers), Some(jit)) = (core.roamers.take(), &self.jit) {
+            jit.ground(&roamers);
         }
     }
 
@@ -184,15 +192,5 @@ impl Core {
         if here {
             self.end_fp();
         }
-    }
-
-    /// Puts what generated code reads of the hart's mode where it looks.
-    #[inline]
-    fn prepare_native(&mut self) {
-        let class = self.data.class;
-        self.native.lane = self.tlb.entries(class) as u64;
-        self.native.space = self.tlb.id(class).into();
-        (self.native.jumps, self.native.fetch_space, self.native.user) = self.jumps.for_code();
-        self.native.fp_ready = self.fp_is_ready().into();
     }
 }

@@ -85,6 +85,10 @@ pub(crate) struct Native {
     pub bounce: [u64; 2],
     /// Results that must not vanish for want of a use.
     pub sink: u64,
+    /// What inline caches have to be valid for; the low half is 0.
+    pub stamp: u64,
+    /// Operand of the helper that empties a unit's inline caches: the number of the translation.
+    pub slot: u64,
 }
 
 impl Native {
@@ -108,6 +112,8 @@ impl Native {
             fp_ready: 0,
             bounce: [0; 2],
             sink: 0,
+            stamp: 0,
+            slot: 0,
         }
     }
 }
@@ -152,4 +158,6 @@ pub struct Site {
     pub rest: u16,
     /// Log2 of the bytes it loads or stores.
     pub size: u8,
+    /// Its inline cache; 0 is none.
+    pub slot: u16,
 }

@@ -16,12 +16,65 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::abi::{Leave, Native, Site};
 use super::service::{Jit, Unit};
+use super::slots::{MISSES, PER_MISS, SLOTS, Slot};
 use crate::fp::HostFp;
 use crate::hart::{Core, Stop};
 use crate::isa::emit::Flow;
 use crate::isa::{Insn, execute};
 use vm_codecache::Reader;
 use vm_mmu::{Access, PAGE};
+
+/// A hart's state and, at constant offsets from it, its inline caches.
+#[repr(C)]
+pub struct Frame {
+    core: Core,
+    slots: [Slot; SLOTS],
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.core.fmt(f)
+    }
+}
+
+impl Frame {
+    /// `core` with empty slots.
+    pub fn new(core: Core) -> Box<Frame> {
+        let mut frame = Box::<Frame>::new_zeroed();
+        // SAFETY: the pointer is to memory of a `Frame`; zeros are a slot, and no valid header, so writing
+        // `core` makes it whole.
+        unsafe {
+            (&raw mut (*frame.as_mut_ptr()).core).write(core);
+            frame.assume_init()
+        }
+    }
+
+    /// The hart's state.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The hart's state, to change.
+    pub fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
+
+/// Offset of slot `number` from r15.
+pub fn slot_offset(number: u32) -> i32 {
+    (offset_of!(Frame, slots) + number as usize * size_of::<Slot>()) as i32
+}
+
+/// The slots of a hart.
+///
+/// # Safety
+/// `core` was derived from a `Core`, which is always the first part of a [`Frame`] (nothing else owns
+/// one), and nobody else uses its slots while the result lives.
+unsafe fn slots_of<'a>(core: *mut Core) -> &'a mut [Slot; SLOTS] {
+    let frame: *mut Frame = core.cast();
+    // SAFETY: the caller's word.
+    unsafe { &mut (*frame).slots }
+}
 
 /// Runs the unit whose code is at `code`, and whatever it jumps to, until something leaves.
 ///
@@ -50,10 +103,12 @@ unsafe extern "C" {
     fn vm_jit_store();
     fn vm_jit_range();
     fn vm_jit_execute();
+    fn vm_jit_slots();
     fn vm_jit_load_vector();
     fn vm_jit_store_vector();
     fn vm_jit_range_vector();
     fn vm_jit_execute_vector();
+    fn vm_jit_slots_vector();
 }
 
 /// A cell that always leads to the stub.
@@ -99,13 +154,16 @@ pub enum Helper {
     Range,
     /// Any instruction, by its meaning.
     Execute,
+    /// The unit's inline caches are not of this address space.
+    Slots,
 }
 
 impl Helper {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
     /// All of them, in order.
-    pub const ALL: [Helper; Helper::COUNT] = [Helper::Load, Helper::Store, Helper::Range, Helper::Execute];
+    pub const ALL: [Helper; Helper::COUNT] =
+        [Helper::Load, Helper::Store, Helper::Range, Helper::Execute, Helper::Slots];
 
     /// What to call, from a unit that keeps values in vector registers or from one that does not.
     pub fn address(self, vectors: bool) -> u64 {
@@ -114,10 +172,12 @@ impl Helper {
             (Helper::Store, false) => vm_jit_store as *const (),
             (Helper::Range, false) => vm_jit_range as *const (),
             (Helper::Execute, false) => vm_jit_execute as *const (),
+            (Helper::Slots, false) => vm_jit_slots as *const (),
             (Helper::Load, true) => vm_jit_load_vector as *const (),
             (Helper::Store, true) => vm_jit_store_vector as *const (),
             (Helper::Range, true) => vm_jit_range_vector as *const (),
             (Helper::Execute, true) => vm_jit_execute_vector as *const (),
+            (Helper::Slots, true) => vm_jit_slots_vector as *const (),
         };
         entry as u64
     }
@@ -229,6 +289,7 @@ trampoline!(vm_jit_load, vm_jit_load_vector, help_load);
 trampoline!(vm_jit_store, vm_jit_store_vector, help_store);
 trampoline!(vm_jit_range, vm_jit_range_vector, help_range);
 trampoline!(vm_jit_execute, vm_jit_execute_vector, help_execute);
+trampoline!(vm_jit_slots, vm_jit_slots_vector, help_slots);
 
 /// Runs a helper's body for the hart that generated code runs on; gives 0 to go back.
 ///
@@ -236,14 +297,20 @@ trampoline!(vm_jit_execute, vm_jit_execute_vector, help_execute);
 /// `core` is r15 of the trampoline: the hart that [`enter`] borrowed mutably, which nobody else uses
 /// until generated code is left. `site` was stored by the unit: one that its metadata owns, which lives
 /// as long as the unit's code may run.
-unsafe fn help(core: *mut Core, helper: Helper, body: impl FnOnce(&mut Core, &Site) -> Option<Leave>) -> u64 {
+unsafe fn help(
+    core: *mut Core,
+    helper: Helper,
+    body: impl FnOnce(&mut Core, &mut [Slot; SLOTS], &Site) -> Option<Leave>,
+) -> u64 {
+    // SAFETY: the hart that `enter` borrowed, whose slots only generated code and helpers use.
+    let slots = unsafe { slots_of(core) };
     // SAFETY: the caller's word.
     let core = unsafe { &mut *core };
     // SAFETY: the caller's word; sites are never changed.
     let site = unsafe { &*(core.native.site as *const Site) };
     core.pc = core.native.page.wrapping_add(site.offset.into());
     core.tally.helpers[helper as usize] += 1;
-    let left = match catch_unwind(AssertUnwindSafe(|| body(core, site))) {
+    let left = match catch_unwind(AssertUnwindSafe(|| body(core, slots, site))) {
         Ok(left) => left,
         Err(payload) => {
             core.panic = Some(payload);
@@ -285,7 +352,38 @@ unsafe extern "C" fn help_range(core: *mut Core) -> u64 {
 /// Called by its trampoline only.
 unsafe extern "C" fn help_execute(core: *mut Core) -> u64 {
     // SAFETY: see `help`.
-    unsafe { help(core, Helper::Execute, Core::native_execute) }
+    unsafe { help(core, Helper::Execute, |core, _, site| core.native_execute(site)) }
+}
+
+/// Makes the slots of the unit at hand its own, each with a page that is valid now; without one, leaves.
+/// First slot, length, key and number are the operands.
+///
+/// # Safety
+/// Called by its trampoline only.
+unsafe extern "C" fn help_slots(core: *mut Core) -> u64 {
+    // SAFETY: as in `help`.
+    let (core, slots) = unsafe { (&mut *core, slots_of(core)) };
+    let Native { address: first, value: len, addend: key, slot: number, stamp, .. } = core.native;
+    let Some((tag, addend)) = core.tlb.any_writable(core.data.class) else {
+        core.native.exit = Leave::Interpret as u64;
+        return 1;
+    };
+    let since = core.retired as u32;
+    if let Some(range) = slots.get_mut(first as usize..first.wrapping_add(len) as usize)
+        && let Some((header, sites)) = range.split_first_mut()
+    {
+        sites.fill(Slot { tag, addend, first: first as u16, since, ..Slot::default() });
+        *header = Slot { tag: stamp.wrapping_add(key), len, addend: number, ..Slot::default() };
+    }
+    core.tally.helpers[Helper::Slots as usize] += 1;
+    0
+}
+
+/// Forgets what all slots of a hart hold.
+#[cold]
+fn empty_slots(core: &mut Core) {
+    // SAFETY: no generated code runs for a hart that is borrowed.
+    unsafe { slots_of(&raw mut *core) }.fill(Slot::default());
 }
 
 /// A panic on its way through generated code.
@@ -318,8 +416,83 @@ impl Core {
         }
     }
 
-    fn native_load(&mut self, site: &Site) -> Option<Leave> {
+    /// Puts what generated code reads of the hart's mode where it looks.
+    #[inline]
+    pub(crate) fn prepare_native(&mut self) {
+        let class = self.data.class;
+        self.native.lane = self.tlb.entries(class) as u64;
+        self.native.space = self.tlb.id(class).into();
+        self.native.stamp = u64::from(self.tlb.stamp(class)) << 32;
+        if self.tlb.stamps_wrapped() {
+            empty_slots(self);
+        }
+        (self.native.jumps, self.native.fetch_space, self.native.user) = self.jumps.for_code();
+        self.native.fp_ready = self.fp_is_ready().into();
+    }
+
+    /// Serves a miss of a site's slot by the soft-TLB, if that hits: host minus virtual address.
+    fn refill(&mut self, slot: &mut Slot, va: u64, span: u64, access: Access) -> Option<u64> {
+        let room = PAGE - span.min(PAGE);
+        let class = self.data.class;
+        if va % PAGE > room {
+            return None;
+        }
+        let Some((page, addend)) = self.tlb.lend(class, va, access) else {
+            return self.tlb.addend(class, va, access);
+        };
+        (slot.tag, slot.addend) = (page, addend);
+        Some(addend)
+    }
+
+    /// Counts a miss of a slot; true if there are so many that it is of no use.
+    fn roams(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> bool {
+        let slot = &mut slots[usize::from(site.slot)];
+        slot.misses += 1;
+        if slot.misses < MISSES {
+            return false;
+        }
+        let now = self.retired as u32;
+        let ran = now.wrapping_sub(slot.since);
+        (slot.misses, slot.since) = (0, now);
+        if ran >= u32::from(MISSES) * PER_MISS {
+            return false;
+        }
+        // Others of the unit may be like it.
+        let first = slot.first;
+        let header = &slots[usize::from(first)];
+        let (number, end) = (header.addend, usize::from(first) + header.len as usize);
+        let often = |at: &usize| slots.get(*at).is_some_and(|slot| slot.misses > MISSES / 4);
+        let mut sites: Vec<u16> = (usize::from(first) + 1..end).filter(often).map(|at| at as u16).collect();
+        sites.push(site.slot);
+        self.roamers = Some(Roamers { number: number as u32, slots: sites });
+        true
+    }
+
+    /// What a slot's miss comes to: the addend, or that the unit had better be made anew.
+    fn slot_missed(
+        &mut self,
+        slots: &mut [Slot; SLOTS],
+        site: &Site,
+        span: u64,
+        access: Access,
+    ) -> Option<Option<Leave>> {
+        if site.slot == 0 {
+            return None;
+        }
+        if self.roams(slots, site) {
+            self.retired = self.retired.wrapping_add(self.pending_at(site));
+            return Some(Some(Leave::Interpret));
+        }
         let va = self.native.address;
+        self.native.addend = self.refill(&mut slots[usize::from(site.slot)], va, span, access)?;
+        Some(None)
+    }
+
+    fn native_load(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Option<Leave> {
+        let va = self.native.address;
+        if let Some(done) = self.slot_missed(slots, site, 1 << site.size, Access::Load) {
+            return done;
+        }
         let value = match site.size {
             0 => self.load_word::<u8>(va).map(u64::from),
             1 => self.load_word::<u16>(va).map(u64::from),
@@ -336,8 +509,11 @@ impl Core {
         }
     }
 
-    fn native_store(&mut self, site: &Site) -> Option<Leave> {
+    fn native_store(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Option<Leave> {
         let (va, value) = (self.native.address, self.native.value);
+        if let Some(done) = self.slot_missed(slots, site, 1 << site.size, Access::Store) {
+            return done;
+        }
         let done = match site.size {
             0 => self.store_word(va, value as u8),
             1 => self.store_word(va, value as u16),
@@ -360,11 +536,14 @@ impl Core {
 
     /// All of `address..=value` must be RAM of one page that permits stores if `addend` is not 0, else loads;
     /// otherwise each access is for the interpreter.
-    fn native_range(&mut self, site: &Site) -> Option<Leave> {
+    fn native_range(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Option<Leave> {
         let (va, last) = (self.native.address, self.native.value);
         let access = if self.native.addend != 0 { Access::Store } else { Access::Load };
         let one_page = (va ^ last) & !(PAGE - 1) == 0 && last >= va;
         if one_page {
+            if let Some(done) = self.slot_missed(slots, site, last - va + 1, access) {
+                return done;
+            }
             if self.tlb.addend(self.data.class, va, access).is_none() && self.may_translate_early(access) {
                 // It fills the soft-TLB if it succeeds; a trap here is none yet.
                 let _ = self.translate(va, 1, access);
@@ -427,6 +606,15 @@ impl Core {
     pub(crate) fn fp_is_ready(&self) -> bool {
         self.fpu.is_some() && self.csr.fp_dirty() && self.csr.frm == 0
     }
+}
+
+/// Sites of a unit whose slots are of no use.
+#[derive(Debug)]
+pub(crate) struct Roamers {
+    /// The translation.
+    pub number: u32,
+    /// Their slots.
+    pub slots: Vec<u16>,
 }
 
 /// A hart's part in the code cache's epochs.

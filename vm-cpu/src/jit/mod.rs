@@ -17,6 +17,7 @@ pub mod lift;
 mod live;
 pub mod region;
 mod service;
+pub(crate) mod slots;
 
 pub(crate) use self::enter::Participant;
 pub use self::service::{Jit, JitConfig, JitError, JitStats};

@@ -1,6 +1,6 @@
 //! The threads that compile, and what they publish.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -12,9 +12,10 @@ use vm_mmu::{AddressSpace, CodeListener};
 
 use super::abi::Site;
 use super::compile::{CompileError, Compiler};
-use super::enter;
-use super::lift::{Options, Place};
+use super::enter::{self, Roamers};
+use super::lift::{Options, Place, checks};
 use super::region::{Region, RegionBlock, Surroundings};
+use super::slots::{SlotPool, SlotRange};
 use crate::hart::Cluster;
 use crate::isa::Insn;
 
@@ -53,7 +54,15 @@ impl Default for JitConfig {
 pub(crate) struct Unit {
     page: u64,
     sites: Box<[Site]>,
+    /// Its inline caches.
+    slots: Option<SlotRange>,
 }
+
+/// Addresses of accesses whose pages change too often for an inline cache.
+type Roaming = Mutex<HashSet<u64>>;
+
+/// Addresses remembered at most, before all are forgotten.
+const ROAMING: usize = 1 << 16;
 
 /// Counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -72,6 +81,8 @@ pub struct JitStats {
     pub stale: u64,
     /// Regions that the compiler gave up.
     pub failed: u64,
+    /// Units made anew because inline caches were of no use.
+    pub grounded: u64,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +94,7 @@ struct Counts {
     refused: AtomicU64,
     stale: AtomicU64,
     failed: AtomicU64,
+    grounded: AtomicU64,
 }
 
 struct Queue {
@@ -104,6 +116,7 @@ pub struct Jit {
     memory: Weak<AddressSpace>,
     queue: Arc<Queue>,
     counts: Arc<Counts>,
+    roaming: Arc<Roaming>,
     /// Who compiles if harts wait for it.
     own: Option<Mutex<Worker>>,
 }
@@ -126,6 +139,8 @@ impl Jit {
         let queue =
             Arc::new(Queue { jobs: Mutex::default(), length: AtomicUsize::new(0), ready: Condvar::new() });
         let counts: Arc<Counts> = Arc::default();
+        let roaming: Arc<Roaming> = Arc::default();
+        let pool = SlotPool::new();
         let worker = || -> Result<Worker, CompileError> {
             Ok(Worker {
                 compiler: Compiler::new()?,
@@ -134,6 +149,8 @@ impl Jit {
                 queue: queue.clone(),
                 counts: counts.clone(),
                 options: config.options,
+                pool: pool.clone(),
+                roaming: roaming.clone(),
             })
         };
         let own = if config.wait { Some(Mutex::new(worker()?)) } else { None };
@@ -142,7 +159,7 @@ impl Jit {
             thread::Builder::new().name(format!("jit-{number}")).spawn(move || worker.work())?;
         }
         let memory_of = Arc::downgrade(memory);
-        let jit = Arc::new(Jit { config, cache, memory: memory_of, queue, counts, own });
+        let jit = Arc::new(Jit { config, cache, memory: memory_of, queue, counts, roaming, own });
         memory
             .tracker()
             .set_listener(Arc::new(Listener { jit: Arc::downgrade(&jit), cluster: cluster.clone() }));
@@ -199,6 +216,22 @@ impl Jit {
         self.cache.retain_page(page, |unit| unit.is_true(&memory), Cause::Fence);
     }
 
+    /// Drops a unit some of whose inline caches are of no use; the next one has none there.
+    pub(crate) fn ground(&self, roamers: &Roamers) {
+        let found = self.cache.meta(roamers.number, |unit| {
+            let sites = unit.sites.iter().filter(|site| roamers.slots.contains(&site.slot));
+            sites.map(|site| unit.page + u64::from(site.offset)).collect::<Vec<u64>>()
+        });
+        let Some(found) = found else { return };
+        let mut roaming = self.roaming.lock();
+        if roaming.len() > ROAMING {
+            roaming.clear();
+        }
+        roaming.extend(found);
+        self.counts.grounded.fetch_add(1, Relaxed);
+        self.cache.kill(roamers.number, Cause::Engine);
+    }
+
     /// Forgets every unit: the machine is reset.
     pub fn forget(&self) {
         self.cache.kill_all(Cause::Reset);
@@ -218,7 +251,7 @@ impl Jit {
 
     /// Counters of the compiler.
     pub fn stats(&self) -> JitStats {
-        let Counts { regions, insns, bytes, nanoseconds, refused, stale, failed } = &*self.counts;
+        let Counts { regions, insns, bytes, nanoseconds, refused, stale, failed, grounded } = &*self.counts;
         JitStats {
             regions: regions.load(Relaxed),
             insns: insns.load(Relaxed),
@@ -227,6 +260,7 @@ impl Jit {
             refused: refused.load(Relaxed),
             stale: stale.load(Relaxed),
             failed: failed.load(Relaxed),
+            grounded: grounded.load(Relaxed),
         }
     }
 }
@@ -285,6 +319,8 @@ struct Worker {
     queue: Arc<Queue>,
     counts: Arc<Counts>,
     options: Options,
+    pool: Arc<SlotPool>,
+    roaming: Arc<Roaming>,
 }
 
 impl Worker {
@@ -314,7 +350,10 @@ impl Worker {
 
     fn compile(&mut self, region: &Region) {
         let Some(memory) = self.memory.upgrade() else { return };
-        let unit = Unit::of(region);
+        let mut unit = Unit::of(region);
+        if self.options.slots {
+            unit.assign_slots(region, self.options.group, &self.roaming.lock(), &self.pool);
+        }
         if !unit.is_true(&memory) {
             self.counts.stale.fetch_add(1, Relaxed);
             return;
@@ -323,7 +362,13 @@ impl Worker {
         let number = ticket.number();
         let compiled = {
             let mut cell = |gpa: u64| self.cache.link(&mut ticket, gpa);
-            let place = Place { sites: &unit.sites, number, cell: &mut cell, options: self.options };
+            let place = Place {
+                sites: &unit.sites,
+                slots: unit.slots.as_ref(),
+                number,
+                cell: &mut cell,
+                options: self.options,
+            };
             self.compiler.compile(region, place)
         };
         if let Err(error) = compiled {
@@ -364,9 +409,31 @@ impl Unit {
             offset: block.offset as u16 + 2 * u16::from(block.insns[index].at),
             rest: (block.insns.len() - index) as u16,
             size: block.effects[index].access.map_or(0, |(size, _)| size as u8),
+            slot: 0,
         };
         let sites = region.blocks.iter().flat_map(|b| (0..b.insns.len()).map(move |index| site(b, index)));
-        Unit { page: region.page, sites: sites.collect() }
+        Unit { page: region.page, sites: sites.collect(), slots: None }
+    }
+
+    /// Gives accesses their inline caches, if there is room; not those that roam.
+    fn assign_slots(&mut self, region: &Region, group: bool, roaming: &HashSet<u64>, pool: &Arc<SlotPool>) {
+        let checks = region.blocks.iter().flat_map(|block| checks(block, group));
+        let page = self.page;
+        let mut sites: Vec<&mut Site> = self
+            .sites
+            .iter_mut()
+            .zip(checks)
+            .filter(|(site, checked)| *checked && !roaming.contains(&(page + u64::from(site.offset))))
+            .map(|(site, _)| site)
+            .collect();
+        if sites.is_empty() {
+            return;
+        }
+        self.slots = pool.take(sites.len() as u32 + 1);
+        let Some(range) = &self.slots else { return };
+        for (site, slot) in sites.iter_mut().zip(range.first + 1..) {
+            site.slot = slot as u16;
+        }
     }
 
     /// Whether memory still holds what it was made from.

@@ -4,6 +4,7 @@
 
 use std::mem::offset_of;
 
+use super::stamps::Stamps;
 use super::{Class, SoftTlb};
 use crate::{Access, AtomicWord, PAGE, Word, host};
 
@@ -16,6 +17,8 @@ pub(super) const CODE: u32 = 1;
 pub(super) const LARGE: u32 = 2;
 /// A user page in the S lane.
 pub(super) const USER: u32 = 4;
+/// There may be copies of it.
+pub(super) const SLOTTED: u32 = 8;
 
 /// One translation of a 4 KiB page.
 ///
@@ -62,6 +65,11 @@ impl Entry {
         }
     }
 
+    /// Clearing SUM takes a user page from S without a new stamp.
+    pub(super) fn is_lendable(&self) -> bool {
+        self.flags & USER == 0
+    }
+
     fn kill(&mut self) {
         (self.read, self.write, self.exec) = (0, 0, 0);
     }
@@ -94,10 +102,36 @@ impl Lane {
         &self.entries[Lane::index(va)]
     }
 
-    pub fn put(&mut self, va: u64, entry: Entry) -> u16 {
+    pub fn put(&mut self, va: u64, mut entry: Entry, stamps: &mut Stamps) -> u16 {
         let at = Lane::index(va);
+        let old = &self.entries[at];
+        if old.flags & SLOTTED != 0 {
+            if old.tag == entry.tag {
+                entry.flags |= SLOTTED;
+            } else {
+                stamps.leaves(old.tag);
+            }
+        }
         self.entries[at] = entry;
         at as u16
+    }
+
+    /// A copy of the entry of `va`, which hits.
+    pub fn lend(&mut self, va: u64) -> (u64, u64) {
+        self.lend_at(Lane::index(va))
+    }
+
+    /// A copy of the entry at an index.
+    pub fn lend_at(&mut self, at: usize) -> (u64, u64) {
+        let entry = &mut self.entries[at];
+        entry.flags |= SLOTTED;
+        (entry.tag, entry.addend)
+    }
+
+    /// Whether the entry at an index permits stores, and copies.
+    pub fn is_writable(&self, at: usize) -> bool {
+        let entry = &self.entries[at];
+        entry.write == self.id && entry.read == self.id && entry.is_lendable()
     }
 
     pub fn hit(&self, va: u64, access: Access) -> Option<&Entry> {
@@ -109,11 +143,14 @@ impl Lane {
         self.entries.fill(Entry::default());
     }
 
-    pub fn kill(&mut self, tag: u64) {
+    /// True if there may be copies of it.
+    pub fn kill(&mut self, tag: u64) -> bool {
         let entry = &mut self.entries[Lane::index(tag)];
-        if entry.tag == tag {
+        let is_it = entry.tag == tag;
+        if is_it {
             entry.kill();
         }
+        is_it && entry.flags & SLOTTED != 0
     }
 
     pub fn kill_user(&mut self, at: u16) -> bool {

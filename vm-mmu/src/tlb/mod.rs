@@ -16,12 +16,14 @@
 //! `CODE` flag, so its stores come to the slow path, which recognises them without a walk. Entries for
 //! user pages in the S lane exist only while SUM is set. Pages larger than 4 KiB are cached as 4 KiB
 //! pieces; a filter of the large pages seen tells whether a fence by address must kill more than one
-//! entry.
+//! entry. Whoever copies an entry ([`SoftTlb::lend`]) keeps the copy's [stamp](SoftTlb::stamp) beside it:
+//! the copy is as good as the entry while the stamp is the same.
 
 mod entry;
 mod filter;
 mod flush;
 mod spaces;
+mod stamps;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ use entry::{CODE, LARGE, Lane, USER};
 pub use entry::{ENTRIES, Entry};
 use filter::LargePages;
 use spaces::{Key, Spaces};
+use stamps::Stamps;
 
 /// Privilege classes, each with its own entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +84,9 @@ pub struct SoftTlb {
     walks: WalkCache,
     /// Indices of S-lane entries for user pages; full means that there may be more.
     sum: Vec<u16>,
+    stamps: Stamps,
+    /// Where each class had an entry that permits stores.
+    handy: [usize; 3],
     stats: TlbStats,
 }
 
@@ -95,6 +101,8 @@ impl SoftTlb {
             large: LargePages::new(),
             walks: WalkCache::new(),
             sum: Vec::with_capacity(SUM_LIST),
+            stamps: Stamps::new(),
+            handy: [0; 3],
             stats: TlbStats::default(),
         };
         tlb.reset();
@@ -129,6 +137,39 @@ impl SoftTlb {
     #[inline]
     pub fn epoch(&self) -> u64 {
         self.spaces.epoch()
+    }
+
+    /// What copies of entries of `class` made now are valid for; never 0.
+    #[inline]
+    pub fn stamp(&mut self, class: Class) -> u32 {
+        self.stamps.of(self.lanes[class as usize].id, class)
+    }
+
+    /// Whether stamps have begun anew: copies of before must all be forgotten.
+    #[inline]
+    pub fn stamps_wrapped(&mut self) -> bool {
+        self.stamps.take_wrapped()
+    }
+
+    /// A copy of the entry of `va`, if `access` hits: the page, and host minus virtual address. Valid
+    /// while [`SoftTlb::stamp`] stays the same. `None` also for what must not be copied.
+    #[inline]
+    pub fn lend(&mut self, class: Class, va: u64, access: Access) -> Option<(u64, u64)> {
+        let lane = &mut self.lanes[class as usize];
+        lane.hit(va, access).filter(|entry| entry.is_lendable())?;
+        Some(lane.lend(va))
+    }
+
+    /// A copy of some entry of `class` that permits stores now, and so loads. Valid as those of
+    /// [`SoftTlb::lend`].
+    pub fn any_writable(&mut self, class: Class) -> Option<(u64, u64)> {
+        let at = self.handy[class as usize];
+        if self.lanes[class as usize].is_writable(at) {
+            return Some(self.lanes[class as usize].lend_at(at));
+        }
+        let found = (0..ENTRIES).find(|&at| self.lanes[class as usize].is_writable(at))?;
+        self.handy[class as usize] = found;
+        Some(self.lanes[class as usize].lend_at(found))
     }
 
     /// The entries of `class` for generated code; never moves.
@@ -188,7 +229,7 @@ impl SoftTlb {
             flags,
             ram.host.wrapping_sub(tag),
         );
-        let at = lane.put(tag, entry);
+        let at = lane.put(tag, entry, &mut self.stamps);
         if user_of_s {
             self.note_sum(at);
         }
@@ -201,7 +242,7 @@ impl SoftTlb {
         let [user, supervisor, _] = &mut self.lanes;
         let Some(entry) = user.hit(va, access) else { return false };
         let entry = entry.for_supervisor();
-        let at = supervisor.put(va, entry);
+        let at = supervisor.put(va, entry, &mut self.stamps);
         self.stats.borrows += 1;
         self.note_sum(at);
         true
@@ -231,6 +272,7 @@ impl SoftTlb {
         self.walks.clear();
         self.large.clear();
         self.sum.clear();
+        self.stamps.step();
         self.spaces.restart();
         let machine = self.spaces.fresh().unwrap_or(1);
         self.lanes[Class::M as usize].id = machine;

@@ -38,3 +38,16 @@ fn two_address_spaces_in_one_slot_both_keep_their_ids() {
     spaces.kill_all();
     assert!(![spaces.id(key(1)), spaces.id(rival)].iter().any(|id| ids.contains(id)));
 }
+
+#[test]
+fn when_stamps_run_out_it_is_told_once() {
+    let memory = Arc::new(AddressSpace::new(0x8000_0000..0x8001_0000).unwrap());
+    let mut tlb = SoftTlb::new(memory);
+    let first = tlb.stamp(Class::M);
+    assert!(!tlb.stamps_wrapped());
+    tlb.stamps.exhaust();
+    tlb.reset();
+    assert_eq!(tlb.stamp(Class::M), first, "numbers begin again");
+    assert!(tlb.stamps_wrapped());
+    assert!(!tlb.stamps_wrapped());
+}

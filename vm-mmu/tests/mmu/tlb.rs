@@ -360,3 +360,74 @@ fn a_stale_entry_of_unmapped_memory_reads_zeros() {
     memory.map(RAM..RAM + PAGE, Backend::Lazy, Perm::RWX).unwrap();
     assert_eq!(memory.read_u64(RAM).unwrap(), 0, "what went to nowhere does not come back");
 }
+
+#[test]
+fn a_stamp_comes_back_with_its_address_space() {
+    let mut tlb = filled(0x5000, RAM);
+    let first = tlb.stamp(Class::S);
+    assert_ne!(first, tlb.stamp(Class::U), "classes differ");
+    tlb.switch(satp(2, 2), false);
+    let second = tlb.stamp(Class::S);
+    assert_ne!(first, second);
+    tlb.switch(satp(1, 1), false);
+    assert_eq!(tlb.stamp(Class::S), first);
+    assert_eq!(tlb.stamp(Class::S), first, "asking changes nothing");
+    tlb.flush_all();
+    assert!(![first, second].contains(&tlb.stamp(Class::S)));
+}
+
+#[test]
+fn what_ends_a_lent_entry_ends_the_stamp() {
+    type End = fn(&mut SoftTlb);
+    let ends: [(&str, End); 7] = [
+        ("its page is fenced", |tlb| tlb.flush_page(0x5000, None)),
+        ("its page is fenced under its ASID", |tlb| tlb.flush_page(0x5008, Some(1))),
+        ("its page is fenced after it made room for another", |tlb| {
+            tlb.fill(Class::S, 0x5000 + (1 << 22), &leaf(RAM), Access::Load).unwrap();
+            tlb.flush_page(0x5000, None);
+        }),
+        ("its page is fenced after it made room and came back", |tlb| {
+            tlb.fill(Class::S, 0x5000 + (1 << 22), &leaf(RAM), Access::Load).unwrap();
+            tlb.fill(Class::S, 0x5000, &leaf(RAM), Access::Load).unwrap();
+            tlb.flush_page(0x5000, None);
+        }),
+        ("its page is fenced after it was filled again", |tlb| {
+            tlb.fill(Class::S, 0x5000, &leaf(RAM), Access::Store).unwrap();
+            tlb.flush_page(0x5000, None);
+        }),
+        ("its page comes to hold code", |tlb| tlb.revoke_write(RAM)),
+        ("a round of the dirty log begins", |tlb| tlb.revoke_write_all()),
+    ];
+    for (what, end) in ends {
+        let mut tlb = filled(0x5000, RAM);
+        let stamp = tlb.stamp(Class::S);
+        assert!(tlb.lend(Class::S, 0x5010, Access::Store).is_some());
+        assert_eq!(tlb.stamp(Class::S), stamp, "lending changes nothing");
+        end(&mut tlb);
+        assert_ne!(tlb.stamp(Class::S), stamp, "{what}");
+    }
+}
+
+#[test]
+fn fencing_a_page_that_was_not_lent_keeps_the_stamp() {
+    let mut tlb = filled(0x5000, RAM);
+    tlb.fill(Class::S, 0x6000, &leaf(RAM + PAGE), Access::Load).unwrap();
+    let stamp = tlb.stamp(Class::S);
+    assert!(tlb.lend(Class::S, 0x6000, Access::Load).is_some());
+    tlb.flush_page(0x5000, None);
+    tlb.flush_page(0x7000, None);
+    assert_eq!(tlb.stamp(Class::S), stamp);
+}
+
+#[test]
+fn a_user_page_of_the_supervisor_is_not_lent() {
+    let mut tlb = SoftTlb::new(memory());
+    tlb.switch(satp(1, 1), false);
+    tlb.fill(Class::S, 0x5000, &user(RAM), Access::Load).unwrap();
+    assert!(hits(&tlb, 0x5000));
+    assert_eq!(tlb.lend(Class::S, 0x5000, Access::Load), None);
+    assert_eq!(tlb.any_writable(Class::S), None);
+    tlb.fill(Class::S, 0x6000, &leaf(RAM + PAGE), Access::Load).unwrap();
+    let addend = tlb.addend(Class::S, 0x6000, Access::Store).unwrap();
+    assert_eq!(tlb.any_writable(Class::S), Some((0x6000, addend)));
+}

@@ -8,11 +8,11 @@
 //! Accesses of a block by the same base register are checked once, for the whole range they cover. If
 //! that range is not plain memory of one page, the rest of the block is for the interpreter.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
-use cranelift_codegen::ir::{AtomicRmwOp, InstBuilder, Value};
+use cranelift_codegen::ir::{self, AtomicRmwOp, InstBuilder, Value};
 use cranelift_frontend::Variable;
 
 use super::Lifter;
@@ -36,7 +36,6 @@ struct Plan {
     high: i64,
     /// Some of them are stores.
     write: bool,
-    count: usize,
 }
 
 /// A group whose check has been made.
@@ -52,6 +51,8 @@ struct Open {
 pub(super) struct Groups {
     /// By the index of the instruction that begins them.
     plans: HashMap<usize, Plan>,
+    /// The other instructions that belong to one.
+    members: HashSet<usize>,
     open: HashMap<u8, Open>,
 }
 
@@ -67,43 +68,55 @@ impl Groups {
     }
 }
 
+/// A group in the making.
+struct Draft {
+    first: usize,
+    others: Vec<usize>,
+    plan: Plan,
+}
+
 /// Finds the groups of a block.
 pub(super) fn plan(block: &RegionBlock) -> Groups {
-    let mut plans = HashMap::new();
-    let mut current: HashMap<u8, (usize, Plan)> = HashMap::new();
-    let mut close = |(first, plan): (usize, Plan)| {
-        if plan.count > 1 {
-            plans.insert(first, plan);
+    let mut groups = Groups::default();
+    let mut current: HashMap<u8, Draft> = HashMap::new();
+    let mut close = |draft: Draft| {
+        if !draft.others.is_empty() {
+            groups.plans.insert(draft.first, draft.plan);
+            groups.members.extend(draft.others);
         }
     };
     for (index, (insn, effects)) in block.insns.iter().zip(&block.effects).enumerate() {
         if effects.runtime || effects.orders {
-            current.drain().for_each(|(_, group)| close(group));
+            current.drain().for_each(|(_, draft)| close(draft));
         }
         if let Some((size, write)) = effects.access {
             let (low, high) = (i64::from(insn.imm), i64::from(insn.imm) + (1 << size as u8) - 1);
-            let joined = current.get(&insn.rs1).map(|(_, plan)| (plan.low.min(low), plan.high.max(high)));
+            let joined =
+                current.get(&insn.rs1).map(|draft| (draft.plan.low.min(low), draft.plan.high.max(high)));
             match (joined, current.get_mut(&insn.rs1)) {
-                (Some((low, high)), Some((_, plan))) if high - low < SPAN => {
-                    *plan = Plan { low, high, write: plan.write | write, count: plan.count + 1, ..*plan };
+                (Some((low, high)), Some(draft)) if high - low < SPAN => {
+                    draft.plan = Plan { low, high, write: draft.plan.write | write, ..draft.plan };
+                    draft.others.push(index);
                 }
                 _ => {
-                    let plan = Plan { base: insn.rs1, low, high, write, count: 1 };
-                    if let Some(old) = current.insert(insn.rs1, (index, plan)) {
-                        close(old);
-                    }
+                    let plan = Plan { base: insn.rs1, low, high, write };
+                    let draft = Draft { first: index, others: Vec::new(), plan };
+                    current.insert(insn.rs1, draft).into_iter().for_each(&mut close);
                 }
             }
         }
         let changed: Vec<u8> = current.keys().copied().filter(|&r| effects.x_written >> r & 1 != 0).collect();
-        for base in changed {
-            if let Some(old) = current.remove(&base) {
-                close(old);
-            }
-        }
+        changed.iter().filter_map(|base| current.remove(base)).for_each(&mut close);
     }
     current.into_values().for_each(&mut close);
-    Groups { plans, open: HashMap::new() }
+    groups
+}
+
+/// Which instructions of a block check an access of their own or that of their group.
+pub fn checks(block: &RegionBlock, group: bool) -> impl Iterator<Item = bool> + '_ {
+    let groups = if group { plan(block) } else { Groups::default() };
+    let plain = |effects: &Effects| effects.access.is_some() && !effects.runtime;
+    block.effects.iter().enumerate().map(move |(at, effects)| plain(effects) && !groups.members.contains(&at))
 }
 
 /// Where an access goes: a host address and an offset from it.
@@ -149,8 +162,27 @@ impl Lifter<'_, '_> {
         write: bool,
         miss: impl FnOnce(&mut Self, Value),
     ) -> Value {
-        let flags = self.kinds.table;
         let address = if low == 0 { base } else { self.b.ins().iadd_imm_s(base, low) };
+        let (cold, go_on) = (self.cold_block(), self.b.create_block());
+        let result = self.b.append_block_param(go_on, I64);
+        match self.place.sites[self.first_insn + self.insn].slot {
+            0 => self.look_in_tlb(address, span, write, cold, go_on),
+            slot => {
+                let (hit, addend) = self.look_in_slot(slot, address, span);
+                self.b.ins().brif(hit, go_on, &[addend.into()], cold, &[]);
+            }
+        }
+        self.go_on_in(cold);
+        miss(self, address);
+        let addend = self.addend();
+        self.b.ins().jump(go_on, &[addend.into()]);
+        self.go_on_in(go_on);
+        result
+    }
+
+    /// Looks `span` bytes at `address` up in the soft-TLB; goes on with the addend, or to `cold`.
+    fn look_in_tlb(&mut self, address: Value, span: i64, write: bool, cold: ir::Block, go_on: ir::Block) {
+        let flags = self.kinds.table;
         let shifted = self.b.ins().ushr_imm_s(address, 12 - 5);
         let index = self.b.ins().band_imm_s(shifted, (ENTRIES as i64 - 1) << 5);
         let lane = self.fixed_word(native!(lane));
@@ -159,8 +191,7 @@ impl Lifter<'_, '_> {
         let tag = self.b.ins().load(I64, flags, entry, Entry::TAG as i32);
         let offset = self.b.ins().isub(address, tag);
         let inside = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThanOrEqual, offset, PAGE as i64 - span);
-        let (near, cold, go_on) = (self.b.create_block(), self.cold_block(), self.b.create_block());
-        let result = self.b.append_block_param(go_on, I64);
+        let near = self.b.create_block();
         self.b.ins().brif(inside, near, &[], cold, &[]);
         self.go_on_in(near);
         let right = if write { Entry::WRITE } else { Entry::READ };
@@ -169,12 +200,6 @@ impl Lifter<'_, '_> {
         let space = self.b.ins().load(I32, state, self.hart, native!(space));
         let alive = self.b.ins().icmp(IntCC::Equal, permitted, space);
         self.b.ins().brif(alive, go_on, &[addend.into()], cold, &[]);
-        self.go_on_in(cold);
-        miss(self, address);
-        let addend = self.addend();
-        self.b.ins().jump(go_on, &[addend.into()]);
-        self.go_on_in(go_on);
-        result
     }
 
     /// The host address of the access of `insn`; `value` is what a store stores.
@@ -316,6 +341,6 @@ impl Lifter<'_, '_> {
 }
 
 /// Flags of a bitcast: none.
-pub(super) fn ir_flags() -> cranelift_codegen::ir::MemFlagsData {
-    cranelift_codegen::ir::MemFlagsData::new()
+pub(super) fn ir_flags() -> ir::MemFlagsData {
+    ir::MemFlagsData::new()
 }

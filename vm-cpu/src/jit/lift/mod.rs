@@ -12,7 +12,11 @@ mod emit;
 mod float;
 mod memory;
 mod runtime;
+mod slots;
 
+pub(super) use self::memory::checks;
+
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F64, I8, I32, I64};
 use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, SigRef, Signature, Value};
 use cranelift_codegen::isa::CallConv;
@@ -21,11 +25,17 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use super::abi::{self, Leave, Site, native};
 use super::live;
 use super::region::{Region, RegionBlock};
+use super::slots::SlotRange;
+
+/// Instructions that a loop executes before it looks at the hart's attention: a microsecond.
+const PATIENCE: i64 = 4096;
 
 /// What lifting needs to know of the host and of the place the unit will have.
 pub struct Place<'a> {
     /// Instructions of the region in order, where the unit's metadata keeps them.
     pub sites: &'a [Site],
+    /// Their inline caches.
+    pub slots: Option<&'a SlotRange>,
     /// Number of the translation.
     pub number: u32,
     /// Gives the address of the cell of a guest-physical address.
@@ -39,6 +49,8 @@ pub struct Place<'a> {
 pub struct Options {
     /// One check for several accesses by the same base register.
     pub group: bool,
+    /// An inline cache for each access.
+    pub slots: bool,
     /// The host has a fused multiply-add.
     pub fma: bool,
     /// Floating point on the host's FPU.
@@ -47,7 +59,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { group: true, fma: std::is_x86_feature_detected!("fma"), float: true }
+        Options { group: true, slots: true, fma: std::is_x86_feature_detected!("fma"), float: true }
     }
 }
 
@@ -92,7 +104,7 @@ pub(super) struct Lifter<'a, 'p> {
     groups: memory::Groups,
     float: float::State,
     /// The last comparison, to invert or select by.
-    compared: Option<(Value, ir::condcodes::IntCC, Value, Value)>,
+    compared: Option<(Value, IntCC, Value, Value)>,
 }
 
 /// Signature of a unit.
@@ -267,6 +279,7 @@ impl Lifter<'_, '_> {
             self.leave(Leave::Interpret);
             self.go_on_in(on);
         }
+        self.own_slots(at);
         self.reload(self.region.blocks[at].live);
         let zero = self.iconst(0);
         self.b.def_var(self.count, zero);
@@ -324,10 +337,10 @@ impl Lifter<'_, '_> {
             if self.place.options.group { memory::plan(self.this()) } else { memory::Groups::default() };
         self.float = float::State::default();
         self.b.switch_to_block(self.blocks[at]);
-        let before = self.b.use_var(self.count);
         if self.region.blocks[at].head {
-            self.look_up(before);
+            self.look_up();
         }
+        let before = self.b.use_var(self.count);
         let len = self.this().insns.len() as i64;
         let counted = self.b.ins().iadd_imm_s(before, len);
         self.b.def_var(self.count, counted);
@@ -353,18 +366,27 @@ impl Lifter<'_, '_> {
         self.go_to(i64::from(block.end));
     }
 
-    /// In a loop's head: leaves if attention is wanted.
-    fn look_up(&mut self, count: Value) {
-        let (called, quiet) = (self.cold_block(), self.b.create_block());
+    /// In a loop's head: every [`PATIENCE`] instructions, leaves if attention is wanted.
+    fn look_up(&mut self) {
+        let count = self.b.use_var(self.count);
+        let due = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThanOrEqual, count, PATIENCE);
+        let (looks, called, quiet) = (self.cold_block(), self.cold_block(), self.cold_block());
+        let go_on = self.b.create_block();
+        self.b.ins().brif(due, looks, &[], go_on, &[]);
+        self.go_on_in(looks);
         let attention = self.attention();
+        self.counted = count;
+        self.settle_count();
         self.b.ins().brif(attention, called, &[], quiet, &[]);
         self.go_on_in(called);
-        self.counted = count;
         self.spill();
         self.set_pc(i64::from(self.this().offset));
-        self.settle_count();
         self.leave(Leave::Attention);
         self.go_on_in(quiet);
+        let zero = self.iconst(0);
+        self.b.def_var(self.count, zero);
+        self.b.ins().jump(go_on, &[]);
+        self.go_on_in(go_on);
     }
 
     /// Offset in the page of the instruction at hand.

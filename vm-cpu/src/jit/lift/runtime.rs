@@ -18,6 +18,11 @@ impl Lifter<'_, '_> {
         self.spill();
         self.set_word(native!(pending), self.counted);
         let site: *const Site = &raw const self.place.sites[self.first_insn + self.insn];
+        self.call_for(helper, site);
+    }
+
+    /// Calls `helper` for an instruction, with all other operands in place.
+    pub(super) fn call_for(&mut self, helper: Helper, site: *const Site) {
         let site = self.iconst(site as i64);
         self.set_word(native!(site), site);
         let signature = match self.helper_sig {
@@ -36,6 +41,9 @@ impl Lifter<'_, '_> {
         self.dirty = 0;
         self.float.forget();
         self.reload(writes(effects));
+        if !(effects.ends || effects.traps) {
+            self.leave_foreign_slots(self.offset() + i64::from(insn.len));
+        }
         if effects.ends || effects.traps {
             self.go_to(self.offset() + i64::from(insn.len));
             return true;
