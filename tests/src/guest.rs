@@ -117,7 +117,7 @@ impl Program {
     }
 
     /// Compiles it; gives what a machine takes as kernel.
-    fn build(&self) -> PathBuf {
+    pub fn build(&self) -> PathBuf {
         let elf = scratch("bare").join(format!("{}.elf", self.name));
         let base = match self.entry {
             Entry::Machine => "-Wl,--defsym=BASE=0x80000000",

@@ -26,6 +26,7 @@ programs! {
     fp_context,
     hsm,
     htif,
+    interrupt_latency,
     ipi_clint,
     ipi_sbi,
     jump_mmio,

@@ -1,4 +1,7 @@
 // Processes that are forked, touch some memory of their own, and end.
+//
+// group: system
+#define TIMES 2
 #include "bench.h"
 
 #define FORKS 400

@@ -1,4 +1,7 @@
 // Programs that are started and end at once: fork, exec of this very program, wait.
+//
+// group: system
+#define TIMES 2
 #include "bench.h"
 
 #define STARTS 200

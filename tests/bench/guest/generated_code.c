@@ -1,63 +1,24 @@
-// Code that the program makes itself, as a just-in-time compiler does: chains of additions and exclusive ors are
-// written, made executable, called, and rewritten.
-#include "bench.h"
+// Code that the program makes itself, as a just-in-time compiler does: functions are written, made executable,
+// called, and rewritten.
+//
+// group: own code
+#define TIMES 2
+#include "generate.h"
 
 #define FUNCTIONS 64
+#define ROOM 512
 #define STEPS 40
 #define ROUNDS 400
 #define CALLS 40
 
-#if defined(__riscv)
-// x in a0. An I-type with immediate: addi or xori a0, a0, n; then ret.
-static u8 *emit_step(u8 *at, u32 xor, u32 n) {
-    u32 insn = n << 20 | 10 << 15 | (xor ? 4u : 0u) << 12 | 10 << 7 | 0x13;
-    memcpy(at, &insn, 4);
-    return at + 4;
-}
-static u8 *emit_return(u8 *at) {
-    u32 insn = 0x00008067;
-    memcpy(at, &insn, 4);
-    return at + 4;
-}
-#elif defined(__x86_64__)
-// mov rax, rdi once; then add or xor rax, imm32; then ret.
-static u8 *emit_step(u8 *at, u32 xor, u32 n) {
-    u8 insn[6] = {0x48, xor ? 0x35 : 0x05};
-    memcpy(insn + 2, &n, 4);
-    memcpy(at, insn, 6);
-    return at + 6;
-}
-static u8 *emit_return(u8 *at) {
-    *at = 0xc3;
-    return at + 1;
-}
-#endif
-
-typedef u64 (*function)(u64);
-
-APART static function generate(u8 *at) {
-    u8 *start = at;
-#if defined(__x86_64__)
-    memcpy(at, "\x48\x89\xf8", 3);
-    at += 3;
-#endif
-    for (u32 i = 0; i < STEPS; i++) {
-        u64 r = random_next();
-        at = emit_step(at, r & 1, (u32)(r >> 8 & 0x7ff));
-    }
-    at = emit_return(at);
-    __builtin___clear_cache((char *)start, (char *)at);
-    return (function)(void *)start;
-}
-
 static u64 work(void) {
-    u8 *room = mmap(NULL, FUNCTIONS * 512, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (room == MAP_FAILED) fail("mmap");
+    u8 *room = executable(FUNCTIONS * ROOM);
     u64 x = 1;
     for (u32 round = 0; round < ROUNDS; round++)
         for (u32 f = 0; f < FUNCTIONS; f++) {
-            function made = generate(room + f * 512);
-            for (u32 call = 0; call < CALLS; call++) x = made(x) * 3;
+            generate(room + f * ROOM, STEPS);
+            for (u32 call = 0; call < CALLS; call++) x = call_at(room + f * ROOM, x) * 3;
         }
+    munmap(room, FUNCTIONS * ROOM);
     return x;
 }

@@ -1,4 +1,7 @@
 // Indirect calls: objects of several kinds behind a table of functions, and callbacks that change as it runs.
+//
+// group: integer
+#define TIMES 5
 #include "bench.h"
 
 #define SHAPES 512

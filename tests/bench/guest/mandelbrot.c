@@ -1,4 +1,7 @@
 // Iterations of z = z * z + c over a grid: double arithmetic with a compare and a branch each step.
+//
+// group: floating point
+#define TIMES 4
 #include "bench.h"
 
 #define WIDTH 640

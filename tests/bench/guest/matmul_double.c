@@ -1,4 +1,7 @@
 // Product of matrices of doubles in 4 × 4 tiles.
+//
+// group: floating point
+#define TIMES 6
 #include "bench.h"
 
 #define N 160

@@ -1,4 +1,7 @@
 // Planets by Newton's law and a leap-frog step: dependent double arithmetic with a root and a division each pair.
+//
+// group: floating point
+#define TIMES 4
 #include "bench.h"
 
 #define BODIES 6

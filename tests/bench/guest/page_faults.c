@@ -1,4 +1,7 @@
 // Fresh pages: mapped, touched once each, unmapped.
+//
+// group: system
+#define TIMES 5
 #include "bench.h"
 
 #define PAGES 1024

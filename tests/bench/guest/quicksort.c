@@ -1,4 +1,7 @@
 // Quicksort of integers, small parts by insertion.
+//
+// group: integer
+#define TIMES 7
 #include "bench.h"
 
 #define N 150000

@@ -1,5 +1,8 @@
 // Strings and memory: copies of all alignments and sizes, lengths, searches and comparisons, byte by byte and by
 // the C library.
+//
+// group: integer
+#define TIMES 10
 #include "bench.h"
 
 #define SIZE 32768

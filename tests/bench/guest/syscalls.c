@@ -1,4 +1,7 @@
 // System calls that do next to nothing.
+//
+// group: system
+#define TIMES 3
 #include "bench.h"
 
 #define CALLS 600000

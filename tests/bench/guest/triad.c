@@ -1,4 +1,7 @@
 // The triad of vector benchmarks: a[i] = b[i] + s * c[i] over arrays larger than the caches.
+//
+// group: floating point
+#define TIMES 4
 #include "bench.h"
 
 #define N 1000000

@@ -33,7 +33,7 @@ pub fn parse(line: &str) -> Option<Micro> {
 
 fn start(machine: Machine, append: &str) -> Result<Process> {
     let kernel: PathBuf = repository("images/demo/demo.bin");
-    let guest = Guest { kernel: &kernel, initrd: None, append, memory: MEMORY };
+    let guest = Guest { kernel: &kernel, initrd: None, append, memory: MEMORY, options: &[] };
     Process::start(&mut machine.command(&guest)?)
 }
 

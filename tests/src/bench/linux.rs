@@ -3,7 +3,7 @@
 use super::machine::{Guest, Machine};
 use super::overlay::{self, BEGIN};
 use super::process::Process;
-use super::programs::Measured;
+use super::programs::{Length, Measured};
 use crate::host::repository;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,8 @@ pub struct Boot {
 /// Boots to the shell's marker and ends the machine there.
 pub fn boot(machine: Machine) -> Result<Boot> {
     let (kernel, initrd) = (image("Image")?, image("initramfs.cpio")?);
-    let guest = Guest { kernel: &kernel, initrd: Some(&initrd), append: APPEND, memory: MEMORY };
+    let guest =
+        Guest { kernel: &kernel, initrd: Some(&initrd), append: APPEND, memory: MEMORY, options: &[] };
     let mut process = Process::start(&mut machine.command(&guest)?)?;
     process.wait_for(MARKER).with_context(|| format!("booting Linux on {}", machine.name()))?;
     let wall = process.elapsed();
@@ -49,14 +50,14 @@ pub struct GuestRun {
 }
 
 /// Makes the initramfs with the programs, for [`run`].
-pub fn prepare(names: &[String]) -> Result<PathBuf> {
-    overlay::with_programs(&image("initramfs.cpio")?, names)
+pub fn prepare(names: &[String], length: Length) -> Result<PathBuf> {
+    overlay::with_programs(&image("initramfs.cpio")?, names, length)
 }
 
-/// Boots an initramfs of [`prepare`] and collects what its programs took.
-pub fn run(machine: Machine, initramfs: &Path) -> Result<Vec<GuestRun>> {
+/// Boots an initramfs of [`prepare`] and collects what its programs took. `options` are for `vm-boot`.
+pub fn run(machine: Machine, initramfs: &Path, options: &[&str]) -> Result<Vec<GuestRun>> {
     let kernel = image("Image")?;
-    let guest = Guest { kernel: &kernel, initrd: Some(initramfs), append: APPEND, memory: MEMORY };
+    let guest = Guest { kernel: &kernel, initrd: Some(initramfs), append: APPEND, memory: MEMORY, options };
     let mut process = Process::start(&mut machine.command(&guest)?)?;
     let (mut runs, mut begun) = (Vec::new(), None);
     while let Some(line) = process.line()? {

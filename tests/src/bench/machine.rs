@@ -24,6 +24,8 @@ pub struct Guest<'a> {
     pub append: &'a str,
     /// As both machines write it: `8M`.
     pub memory: &'a str,
+    /// More options for `vm-boot`.
+    pub options: &'a [&'a str],
 }
 
 /// Both, in the order of a round.
@@ -52,6 +54,31 @@ impl Machine {
         Ok(command)
     }
 
+    /// The command that runs a bare ELF in M-mode on it, on `cpus` harts in `memory`.
+    pub fn bare(self, elf: &Path, cpus: &str, memory: &str) -> Result<Command> {
+        let mut command = match self {
+            Machine::VmBoot => Command::new(vm_boot()),
+            Machine::Qemu => Command::new(qemu()?),
+        };
+        match self {
+            Machine::VmBoot => command.args(["run", "--cpus", cpus, "--memory", memory, "--kernel"]),
+            Machine::Qemu => command.args([
+                "-M",
+                "virt",
+                "-nographic",
+                "-bios",
+                "none",
+                "-smp",
+                cpus,
+                "-m",
+                memory,
+                "-kernel",
+            ]),
+        };
+        command.arg(elf);
+        Ok(command)
+    }
+
     fn option(self, name: &str) -> String {
         match self {
             Machine::VmBoot => format!("--{name}"),
@@ -75,7 +102,7 @@ impl Machine {
 
 fn vm_boot_command(guest: &Guest) -> Command {
     let mut command = Command::new(vm_boot());
-    command.args(["run", "--cpus", "1", "--memory", guest.memory]);
+    command.args(["run", "--cpus", "1", "--memory", guest.memory]).args(guest.options);
     command
 }
 

@@ -8,9 +8,12 @@
 
 pub mod copy;
 pub mod demo;
+pub mod latency;
+pub mod limits;
 pub mod linux;
 pub mod machine;
 pub mod overlay;
 pub mod process;
 pub mod programs;
 pub mod report;
+pub mod switches;

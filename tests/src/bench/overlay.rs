@@ -1,7 +1,7 @@
 //! The bench programs inside a guest: a second cpio archive appended to an initramfs, which the kernel unpacks over
 //! the first. It brings `/bench/run` and the hook by which the initramfs runs it before its shell.
 
-use super::programs::{Target, build};
+use super::programs::{Length, Target, build};
 use crate::host::scratch;
 use anyhow::{Context, Result};
 use images::cpio::Archive;
@@ -13,26 +13,26 @@ const HOOK: &str = "#!/bin/sh\n/bench/run\npoweroff -f\n";
 /// What `/bench/run` prints before it starts a program.
 pub const BEGIN: &str = "bench: begin ";
 
-fn script(names: &[String]) -> String {
-    let mut text = String::from("#!/bin/sh\n");
+fn script(names: &[String], length: Length) -> String {
+    let (mut text, how) = (String::from("#!/bin/sh\n"), length.argument());
     for name in names {
-        text += &format!("echo '{BEGIN}{name}'\n/bench/{name} || echo 'bench: {name} ended with' $?\n");
+        text += &format!("echo '{BEGIN}{name}'\n/bench/{name} {how} || echo 'bench: {name} ended with' $?\n");
     }
     text
 }
 
 /// Writes `initramfs` with the programs appended; gives the new file.
-pub fn with_programs(initramfs: &Path, names: &[String]) -> Result<PathBuf> {
+pub fn with_programs(initramfs: &Path, names: &[String], length: Length) -> Result<PathBuf> {
     let mut bytes = fs::read(initramfs).with_context(|| initramfs.display().to_string())?;
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     let mut archive = Archive::new(bytes);
     archive.directory("bench")?;
-    archive.file("bench/run", 0o755, script(names).as_bytes())?;
+    archive.file("bench/run", 0o755, script(names, length).as_bytes())?;
     archive.file("etc/rc.local", 0o755, HOOK.as_bytes())?;
     for name in names {
         archive.file(&format!("bench/{name}"), 0o755, &fs::read(build(name, Target::Guest)?)?)?;
     }
-    let out = scratch("bench").join("initramfs.cpio");
+    let out = scratch("bench").join(format!("{}.cpio", length.argument()));
     fs::write(&out, archive.finish()?)?;
     Ok(out)
 }
@@ -43,8 +43,8 @@ mod tests {
 
     #[test]
     fn the_script_announces_each_program() {
-        let text = script(&["list".into(), "fork".into()]);
-        assert!(text.contains("echo 'bench: begin list'\n/bench/list ||"), "{text}");
+        let text = script(&["list".into(), "fork".into()], Length::Quick);
+        assert!(text.contains("echo 'bench: begin list'\n/bench/list quick ||"), "{text}");
         assert!(text.find("begin list") < text.find("begin fork"));
     }
 }

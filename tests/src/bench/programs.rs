@@ -20,6 +20,25 @@ pub enum Target {
     Native,
 }
 
+/// How much a program does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// A second or two on QEMU: what is hot has long been compiled.
+    Full,
+    /// Its work once.
+    Quick,
+}
+
+impl Length {
+    /// What the program is called with.
+    pub fn argument(self) -> &'static str {
+        match self {
+            Length::Full => "full",
+            Length::Quick => "quick",
+        }
+    }
+}
+
 /// A line `bench: NAME CHECKSUM CPU-NANOSECONDS WALL-NANOSECONDS` of a program. Its times are by the clock of the
 /// machine it ran on, which a busy host stretches; the host's own view of that machine is what is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +72,18 @@ pub fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The group that a program's header comment names.
+pub fn group(name: &str) -> Result<String> {
+    let path = source(name);
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let group = text.lines().find_map(|line| line.strip_prefix("// group: "));
+    Ok(group.with_context(|| format!("{name}.c: expected a line `// group: …`"))?.to_string())
+}
+
+fn source(name: &str) -> PathBuf {
+    repository("tests/bench/guest").join(format!("{name}.c"))
+}
+
 /// Compiles a program; gives the executable.
 pub fn build(name: &str, target: Target) -> Result<PathBuf> {
     let (compiler, package, suffix) = match target {
@@ -65,7 +96,7 @@ pub fn build(name: &str, target: Target) -> Result<PathBuf> {
         .arg(format!("-DNAME=\"{name}\""))
         .arg("-o")
         .arg(&out)
-        .arg(repository("tests/bench/guest").join(format!("{name}.c")))
+        .arg(source(name))
         .status()?;
     if !status.success() {
         bail!("{compiler} of {name}.c: {status}");
@@ -74,9 +105,9 @@ pub fn build(name: &str, target: Target) -> Result<PathBuf> {
 }
 
 /// Runs a native build; gives its checksum and the CPU time of it and its children.
-pub fn run_native(name: &str) -> Result<(String, Duration)> {
+pub fn run_native(name: &str, length: Length) -> Result<(String, Duration)> {
     let path = build(name, Target::Native)?;
-    let mut process = Process::start(&mut Command::new(&path))?;
+    let mut process = Process::start(Command::new(&path).arg(length.argument()))?;
     let mut result = None;
     while let Some(line) = process.line()? {
         result = result.or(Measured::parse(&line));
@@ -90,6 +121,15 @@ pub fn run_native(name: &str) -> Result<(String, Duration)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_program_has_a_group() {
+        let groups = ["integer", "floating point", "system", "own code"];
+        for name in names().unwrap() {
+            let group = group(&name).unwrap();
+            assert!(groups.contains(&group.as_str()), "{name}: {group}");
+        }
+    }
 
     #[test]
     fn a_result_line_is_taken_apart() {

@@ -4,16 +4,12 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tests::bench::limits::{BESIDE, BOOT, COPY, DEMO, MICRO, OWN_CODE, limit, mean_limit};
 use tests::bench::machine::{MACHINES, Machine};
-use tests::bench::report::{Limit, Samples, Unit, table};
-use tests::bench::{copy, demo, linux, programs};
-
-const BOOT: &str = "boot to the busybox shell";
-const PROGRAMS: &str = "programs under Linux";
-const DEMO: &str = "demo guest in 8 MiB";
-const MICRO: &str = "demo guest, inside";
-const COPY: &str = "guest memory";
+use tests::bench::programs::Length;
+use tests::bench::report::{Mean, Row, Samples, Unit, means, table};
+use tests::bench::{copy, demo, latency, linux, programs, switches};
 
 /// Measures vm-boot beside QEMU 10 and native builds of the same programs.
 #[derive(Parser)]
@@ -21,59 +17,45 @@ struct Arguments {
     /// Rounds; a figure is the median over them
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Only this: boot, programs, demo, micro, copy, or the name of a program; may be repeated
+    /// Only this: boot, programs, interrupts, switches, demo, micro, copy, or the name of a program; may be repeated
     #[arg(long)]
     only: Vec<String>,
+    /// The programs do their work only once: a look, not a measurement
+    #[arg(long)]
+    quick: bool,
     /// Write the figures to a file, as JSON
     #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
     json: PathBuf,
 }
 
+const PARTS: [&str; 7] = ["boot", "programs", "interrupts", "switches", "demo", "micro", "copy"];
+
 /// What is to be measured.
 struct Plan {
-    boot: bool,
-    demo: bool,
-    micro: bool,
-    copy: bool,
+    parts: Vec<&'static str>,
     programs: Vec<String>,
+    length: Length,
 }
 
 impl Plan {
-    fn new(only: &[String]) -> Result<Plan> {
-        let all = programs::names()?;
-        let groups = ["boot", "programs", "demo", "micro", "copy"];
+    fn new(arguments: &Arguments) -> Result<Plan> {
+        let (all, only) = (programs::names()?, &arguments.only);
         for name in only {
-            let known = groups.contains(&name.as_str()) || all.contains(name);
+            let known = PARTS.contains(&name.as_str()) || all.contains(name);
             ensure!(
                 known,
-                "--only: expected one of {groups:?} or a program ({}), found {name}",
+                "--only: expected one of {PARTS:?} or a program ({}), found {name}",
                 all.join(" ")
             );
         }
         let wanted = |name: &str| only.is_empty() || only.iter().any(|o| o == name);
         let programs = all.into_iter().filter(|name| wanted("programs") || wanted(name)).collect();
-        Ok(Plan {
-            boot: wanted("boot"),
-            demo: wanted("demo"),
-            micro: wanted("micro"),
-            copy: wanted("copy"),
-            programs,
-        })
+        let length = if arguments.quick { Length::Quick } else { Length::Full };
+        Ok(Plan { parts: PARTS.into_iter().filter(|part| wanted(part)).collect(), programs, length })
     }
-}
 
-/// What must hold, by row.
-fn limit(group: &str, name: &str) -> Option<Limit> {
-    match (group, name) {
-        (BOOT, "cpu time") => Some(Limit::TimesQemu(3.0)),
-        (DEMO, "time to the prompt") => Some(Limit::Most(1e9)),
-        (DEMO, "resident memory") => Some(Limit::Most(f64::from(32 << 20))),
-        (MICRO, "fence_i") => Some(Limit::Most(50.0)),
-        (MICRO, name) if name.starts_with("sfence_") || name.starts_with("satp_") => Some(Limit::Most(100.0)),
-        (MICRO, "million_ecall_sfence") => Some(Limit::Most(0.5e9)),
-        (MICRO, "million_ecall_page_tables") => Some(Limit::TimesQemu(0.2)),
-        (COPY, _) => Some(Limit::AboveNative(10.0)),
-        _ => None,
+    fn has(&self, part: &str) -> bool {
+        self.parts.contains(&part)
     }
 }
 
@@ -95,25 +77,38 @@ impl Checksums {
 
 struct Bench {
     plan: Plan,
-    initramfs: Option<PathBuf>,
+    groups: BTreeMap<String, String>,
     samples: Samples,
+    /// Of full length, or of whatever length was asked for.
     checksums: Checksums,
+    quick_checksums: Checksums,
 }
 
 impl Bench {
+    fn new(plan: Plan) -> Result<Bench> {
+        let group = |name: &String| Ok((name.clone(), programs::group(name)?));
+        let groups = plan.programs.iter().map(group).collect::<Result<_>>()?;
+        let (checksums, quick_checksums) = Default::default();
+        Ok(Bench { plan, groups, samples: Samples::default(), checksums, quick_checksums })
+    }
+
     fn round(&mut self) -> Result<()> {
         for machine in MACHINES {
             let on = || format!("on {}", machine.name());
             self.boot(machine).with_context(on)?;
             self.demo(machine).with_context(on)?;
             self.guest_programs(machine).with_context(on)?;
+            if self.plan.has("interrupts") {
+                latency::measure(machine, &mut self.samples).with_context(on)?;
+            }
         }
         self.native_programs()?;
+        self.switches()?;
         self.copy()
     }
 
     fn boot(&mut self, machine: Machine) -> Result<()> {
-        if self.plan.boot {
+        if self.plan.has("boot") {
             let boot = linux::boot(machine)?;
             self.samples.add(BOOT, "cpu time", Unit::Ns, machine.name(), ns(boot.cpu));
             self.samples.add(BOOT, "wall time", Unit::Ns, machine.name(), ns(boot.wall));
@@ -123,13 +118,13 @@ impl Bench {
 
     fn demo(&mut self, machine: Machine) -> Result<()> {
         let who = machine.name();
-        if self.plan.demo {
+        if self.plan.has("demo") {
             self.samples.add(DEMO, "time to the prompt", Unit::Ns, who, ns(demo::prompt(machine)?));
             let usage = demo::footprint(machine)?;
             self.samples.add(DEMO, "resident memory", Unit::Bytes, who, usage.rss as f64);
             self.samples.add(DEMO, "cpu time, boot to off", Unit::Ns, who, ns(usage.cpu));
         }
-        if self.plan.micro {
+        if self.plan.has("micro") {
             for row in demo::micro(machine)? {
                 self.samples.add(MICRO, &row.name, Unit::Ns, who, row.ns);
             }
@@ -138,28 +133,53 @@ impl Bench {
     }
 
     fn guest_programs(&mut self, machine: Machine) -> Result<()> {
-        let Some(initramfs) = &self.initramfs else { return Ok(()) };
-        let runs = linux::run(machine, initramfs)?;
+        if self.plan.programs.is_empty() {
+            return Ok(());
+        }
+        let initramfs = linux::prepare(&self.plan.programs, self.plan.length)?;
+        let runs = linux::run(machine, &initramfs, &[])?;
         let (ran, wanted) = (runs.len(), self.plan.programs.len());
         ensure!(ran == wanted, "expected results of {wanted} programs, found {ran}");
+        let mut cpu = BTreeMap::new();
         for run in runs {
             self.checksums.check(&run.said.name, &run.said.checksum, machine.name())?;
-            self.samples.add(PROGRAMS, &run.said.name, Unit::Ns, machine.name(), ns(run.host_cpu));
+            self.add_program(&run.said.name, machine.name(), run.host_cpu);
+            cpu.insert(run.said.name, run.host_cpu);
+        }
+        if let (Some(beside), Some(apart)) = (cpu.get("store_beside_code"), cpu.get("store_apart")) {
+            let times = beside.as_secs_f64() / apart.as_secs_f64();
+            self.samples.add(OWN_CODE, BESIDE, Unit::Times, machine.name(), times);
         }
         Ok(())
     }
 
     fn native_programs(&mut self) -> Result<()> {
-        for name in &self.plan.programs {
-            let (checksum, cpu) = programs::run_native(name)?;
-            self.checksums.check(name, &checksum, "this host")?;
-            self.samples.add(PROGRAMS, name, Unit::Ns, "native", ns(cpu));
+        for name in self.plan.programs.clone() {
+            let (checksum, cpu) = programs::run_native(&name, self.plan.length)?;
+            self.checksums.check(&name, &checksum, "this host")?;
+            self.add_program(&name, "native", cpu);
         }
         Ok(())
     }
 
+    fn add_program(&mut self, name: &str, who: &'static str, cpu: Duration) {
+        let group = self.groups.get(name).map_or("programs", String::as_str);
+        self.samples.add(group, name, Unit::Ns, who, ns(cpu));
+    }
+
+    fn switches(&mut self) -> Result<()> {
+        if !self.plan.has("switches") {
+            return Ok(());
+        }
+        let initramfs = linux::prepare(&programs::names()?, Length::Quick)?;
+        let checksums = &mut self.quick_checksums;
+        switches::measure(&initramfs, &mut self.samples, |run, with| {
+            checksums.check(&run.said.name, &run.said.checksum, &format!("vm-boot {with}"))
+        })
+    }
+
     fn copy(&mut self) -> Result<()> {
-        if self.plan.copy {
+        if self.plan.has("copy") {
             let copies = copy::measure()?;
             for (name, ours) in [("copy 1 KiB out", copies.read), ("copy 1 KiB in", copies.write)] {
                 self.samples.add(COPY, name, Unit::Ns, "vm-boot", ours);
@@ -170,8 +190,8 @@ impl Bench {
     }
 }
 
-fn write_json(path: &Path, rows: &[tests::bench::report::Row], versions: &[String]) -> Result<()> {
-    let json = serde_json::json!({ "versions": versions, "rows": rows });
+fn write_json(path: &Path, rows: &[Row], means: &[Mean], versions: &[String]) -> Result<()> {
+    let json = serde_json::json!({ "versions": versions, "rows": rows, "means": means });
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -180,20 +200,18 @@ fn write_json(path: &Path, rows: &[tests::bench::report::Row], versions: &[Strin
 }
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse();
-    let plan = Plan::new(&arguments.only)?;
+    let (arguments, start) = (Arguments::parse(), Instant::now());
     let versions = MACHINES.iter().map(|m| m.version()).collect::<Result<Vec<_>>>()?;
-    let initramfs = (!plan.programs.is_empty()).then(|| linux::prepare(&plan.programs)).transpose()?;
-    let samples = Samples::default();
-    let mut bench = Bench { plan, initramfs, samples, checksums: Checksums::default() };
+    let mut bench = Bench::new(Plan::new(&arguments)?)?;
     for round in 1..=arguments.runs {
-        eprintln!("round {round} of {}", arguments.runs);
+        eprintln!("round {round} of {}, {:.0} s so far", arguments.runs, start.elapsed().as_secs_f64());
         bench.round()?;
     }
     let rows = bench.samples.rows(limit);
+    let means = means(&rows, mean_limit);
     println!("{}\nmedians of {} runs; CPU time of the whole process", versions.join("\n"), arguments.runs);
-    println!("{}", table(&rows));
-    write_json(&arguments.json, &rows, &versions)?;
-    println!("figures: {}", arguments.json.display());
+    println!("{}", table(&rows, &means));
+    write_json(&arguments.json, &rows, &means, &versions)?;
+    println!("figures: {}; {:.0} s", arguments.json.display(), start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -1,8 +1,7 @@
-// Pointer chase: one cycle through 32 MiB in random order, a cache line a step.
+// Pointer chase: one cycle through BYTES of memory in random order, a cache line a step.
 #include "bench.h"
 
-#define LINES (32 * 1024 * 1024 / 64)
-#define STEPS 1500000
+#define LINES (BYTES / 64)
 
 static struct line {
     struct line *next;
