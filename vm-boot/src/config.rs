@@ -42,8 +42,10 @@ pub struct MachineConfig {
     pub virtio_console: Serial,
     /// How the optimising engine is used, if it is.
     pub jit: Option<JitConfig>,
-    /// Whether to print the engines' counters at the end.
+    /// Whether to print what the machine has done, at the end.
     pub stats: bool,
+    /// Where to write the same as JSON.
+    pub stats_file: Option<PathBuf>,
     /// Device tree to use instead of the generated one.
     pub dtb: Option<PathBuf>,
     /// Where to write the device tree instead of starting.
@@ -107,6 +109,7 @@ impl MachineConfig {
             virtio_console,
             jit: args.jit.map_or_else(|| Some(JitConfig::default()), |jit| jit.0),
             stats: args.stats,
+            stats_file: args.stats_file,
             dtb: args.dtb,
             dump_dtb: args.dump_dtb,
         };

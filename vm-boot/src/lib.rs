@@ -12,6 +12,7 @@ pub mod defect;
 pub mod loader;
 pub mod log;
 pub mod machine;
+pub mod metrics;
 pub mod runtime;
 pub mod sbi;
 pub mod version;

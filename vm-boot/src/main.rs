@@ -12,7 +12,7 @@ use vm_boot::config::MachineConfig;
 use vm_boot::console::terminal::{self, RawMode};
 use vm_boot::console::{Console, ConsoleError, Consoles, Input, Port, Reader};
 use vm_boot::defect::{self, FAILURE, say};
-use vm_boot::runtime::{Runtime, drive};
+use vm_boot::runtime::{Runtime, RuntimeError, drive};
 
 /// The command was wrong.
 const USAGE: u8 = 2;
@@ -57,15 +57,23 @@ fn run(config: MachineConfig) -> Result<u8> {
     let terminal = inputs.iter().flatten().any(|input| input.escapes);
     let raw = if terminal { RawMode::enter().map_err(ConsoleError::Stdio)? } else { None };
     let readers = listen(&runtime, inputs).map_err(ConsoleError::Thread)?;
-    let stats = runtime.machine().config().stats;
     let ended = drive(&mut runtime, raw.as_ref());
-    if stats {
-        terminal::restore();
-        eprint!("{}", runtime.statistics());
-    }
+    let reported = report(&mut runtime);
     drop(readers);
     consoles.iter().for_each(|console| console.close());
-    Ok(ended?)
+    let code = ended?;
+    reported?;
+    Ok(code)
+}
+
+/// The figures at the end, if they were asked for.
+fn report(runtime: &mut Runtime) -> Result<(), RuntimeError> {
+    let config = runtime.machine().config();
+    if !config.stats && config.stats_file.is_none() {
+        return Ok(());
+    }
+    terminal::restore();
+    runtime.report()
 }
 
 /// A console, and what is read on it.

@@ -169,6 +169,14 @@ fn help_is_short_and_has_examples() {
         let (code, out, _) = read(&run(args));
         assert_eq!(code, Some(0));
         assert!(parts.iter().all(|part| out.contains(part)), "{out}");
-        assert!(out.lines().count() < 60, "{out}");
+        assert!(out.lines().count() < 75, "{out}");
+    }
+}
+
+#[test]
+fn help_names_every_option_of_the_compiler() {
+    let (_, out, _) = read(&run(&["run", "--help"]));
+    for key in vm_boot::cli::value::Jit::KEYS {
+        assert!(out.contains(&format!("{key}=")), "{key}: {out}");
     }
 }

@@ -221,6 +221,10 @@ fn the_monitor_has_its_commands_and_the_guest_its_keys() {
     session.type_in("\x01cinfo\r");
     session.expect("state   Running");
     session.expect("vmm");
+    session.type_in("stats\r");
+    session.expect("instructions");
+    session.expect("zone long");
+    session.expect("(vm) ");
     session.type_in("pause\r");
     session.expect("(vm) ");
     session.type_in("info\r");

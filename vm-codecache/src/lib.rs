@@ -73,7 +73,7 @@ pub use config::Config;
 pub use death::Cause;
 pub use error::{CacheError, Full};
 pub use hash::hash;
-pub use histogram::Durations;
+pub use histogram::{Durations, Histogram};
 pub use index::Index;
 pub use reader::Reader;
 pub use tally::{Counters, ZoneCounters};

@@ -39,6 +39,29 @@ pub enum Cause {
     StorePage = 15,
 }
 
+impl Cause {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Cause; 14] = {
+        use Cause::*;
+        [
+            InstructionMisaligned,
+            InstructionAccess,
+            IllegalInstruction,
+            Breakpoint,
+            LoadMisaligned,
+            LoadAccess,
+            StoreMisaligned,
+            StoreAccess,
+            EcallU,
+            EcallS,
+            EcallM,
+            InstructionPage,
+            LoadPage,
+            StorePage,
+        ]
+    };
+}
+
 /// An exception raised by one instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trap {

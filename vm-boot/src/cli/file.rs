@@ -155,7 +155,14 @@ fn first_paragraph(error: &clap::Error) -> String {
 }
 
 fn rebase(args: &mut RunArgs, directory: &Path) {
-    let paths = [&mut args.kernel, &mut args.initrd, &mut args.firmware, &mut args.dtb, &mut args.dump_dtb];
+    let paths = [
+        &mut args.kernel,
+        &mut args.initrd,
+        &mut args.firmware,
+        &mut args.dtb,
+        &mut args.dump_dtb,
+        &mut args.stats_file,
+    ];
     let disks = args.disk.iter_mut().map(|disk| &mut disk.file);
     let lines = [&mut args.serial, &mut args.virtio_console].into_iter().filter_map(|line| match line {
         Some(Serial::File(path)) => Some(path),

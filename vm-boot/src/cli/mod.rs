@@ -33,7 +33,18 @@ How a payload is started:
   ELF                             M-mode at its entry; --mode s: S-mode on the built-in SBI
   with --firmware                 the firmware in M-mode; the kernel is loaded for it
 A bare ELF ends the machine through the test device at 0x100000 or, if it has a symbol `tohost`,
-through HTIF: storing (code << 1) | 1 there. A configuration file has the same names as keys:
+through HTIF: storing (code << 1) | 1 there.
+
+Options of --jit on, as in --jit on,threshold=500,float=off:
+  threshold=N   executions of a block after which the code around it is compiled
+  threads=N     threads that compile; queue=N: regions that may wait for them
+  short=SIZE    memory for quickly made code; long=SIZE: for optimised code; whole MiB
+  group=off     check each memory access by itself, not several by one base register at once
+  slots=off     no inline cache at a memory access
+  float=off     leave floating point to helpers
+  wait=on       harts wait for the compiler, so that runs are alike: for tests
+
+A configuration file has the same names as keys:
   kernel = \"Image\"
   memory = \"1G\"
   disk = [{ file = \"root.img\", ro = true }]";
@@ -85,7 +96,7 @@ pub struct DemoArgs {
     /// Optimised code, as of `run` [default: on]
     #[arg(long, value_name = "HOW")]
     pub jit: Option<Jit>,
-    /// Print counters of the engines at the end
+    /// Print what the machine has done at the end, and on SIGUSR1, as a table on standard error
     #[arg(long)]
     pub stats: bool,
 }
@@ -178,12 +189,15 @@ pub struct RunArgs {
     /// Register layout of virtio devices [default: v2]
     #[arg(long, value_enum)]
     pub virtio: Option<Virtio>,
-    /// Optimised code: off, or on[,threshold=N][,threads=N][,long=SIZE][,group=off][,slots=off][,float=off] [default: on]
+    /// Optimised code: off, or on with options from the list below [default: on]
     #[arg(long, value_name = "HOW")]
     pub jit: Option<Jit>,
-    /// Print counters of the engines at the end
+    /// Print what the machine has done at the end, and on SIGUSR1, as a table on standard error
     #[arg(long)]
     pub stats: bool,
+    /// Write the same as JSON to FILE (docs/metrics.md says what is in it)
+    #[arg(long, value_name = "FILE")]
+    pub stats_file: Option<PathBuf>,
     /// Take options from a TOML file; those on the command line come first
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -218,6 +232,7 @@ impl RunArgs {
             virtio: self.virtio.or(base.virtio),
             jit: self.jit.or(base.jit),
             stats: self.stats | base.stats,
+            stats_file: self.stats_file.or(base.stats_file),
             config: None,
         }
     }

@@ -322,9 +322,16 @@ mod tests {
     }
 }
 
-/// The optimising engine: `--jit off`, `--jit on,threshold=500,group=off`.
+/// The optimising engine: `--jit off`, `--jit on,threshold=500,group=off`. Options that are added here have a line in
+/// the help of `run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jit(pub Option<JitConfig>);
+
+impl Jit {
+    /// The options after `on`.
+    pub const KEYS: [&str; 9] =
+        ["threshold", "threads", "queue", "short", "long", "group", "slots", "float", "wait"];
+}
 
 impl FromStr for Jit {
     type Err = ValueError;
@@ -346,16 +353,13 @@ impl FromStr for Jit {
                 "threshold" => config.threshold = number(key, value, 1..=u64::MAX)?,
                 "threads" => config.threads = number(key, value, 1..=64)? as usize,
                 "queue" => config.queue = number(key, value, 1..=1 << 20)? as usize,
+                "short" => config.short_zone = zone(value)?,
                 "long" => config.long_zone = zone(value)?,
                 "group" => config.options.group = switch(key, value)?,
                 "slots" => config.options.slots = switch(key, value)?,
                 "float" => config.options.float = switch(key, value)?,
                 "wait" => config.wait = switch(key, value)?,
-                _ => {
-                    const KEYS: [&str; 8] =
-                        ["threshold", "threads", "queue", "long", "group", "slots", "float", "wait"];
-                    return Err(ValueError::new(format!("unknown option {key:?}{}", hint(key, KEYS))));
-                }
+                _ => return Err(ValueError::new(format!("unknown option {key:?}{}", hint(key, Self::KEYS)))),
             }
         }
         Ok(Self(Some(config)))

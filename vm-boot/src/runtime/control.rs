@@ -32,6 +32,7 @@ pub fn drive(runtime: &mut Runtime, terminal: Option<&RawMode>) -> Result<u8, Ru
 enum Woken {
     Poll,
     End(u8),
+    Report,
     Suspend,
     Continue,
 }
@@ -45,6 +46,12 @@ async fn run(runtime: &mut Runtime, terminal: Option<&RawMode>) -> Result<u8, Ru
         }
         match sources.next().await? {
             Woken::Poll => {}
+            // What was asked for in passing must not end the machine.
+            Woken::Report => {
+                if let Err(error) = runtime.report() {
+                    tracing::warn!(%error, "no figures");
+                }
+            }
             Woken::End(signal) => {
                 // From any state but the last one may stop.
                 let _ = runtime.command(Command::Stop)?;
@@ -67,6 +74,7 @@ struct Sources {
     terminate: Signal,
     hangup: Signal,
     quit: Signal,
+    report: Signal,
     suspend: Signal,
     resume: Signal,
 }
@@ -82,6 +90,7 @@ impl Sources {
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
             quit: signal(SignalKind::quit())?,
+            report: signal(SignalKind::user_defined1())?,
             suspend: signal(SignalKind::from_raw(libc::SIGTSTP))?,
             resume: signal(SignalKind::from_raw(libc::SIGCONT))?,
         })
@@ -100,6 +109,7 @@ impl Sources {
             _ = self.terminate.recv() => end(libc::SIGTERM),
             _ = self.hangup.recv() => end(libc::SIGHUP),
             _ = self.quit.recv() => end(libc::SIGQUIT),
+            _ = self.report.recv() => Ok(Woken::Report),
             _ = self.suspend.recv() => Ok(Woken::Suspend),
             _ = self.resume.recv() => Ok(Woken::Continue),
         }

@@ -18,11 +18,12 @@ mod seat;
 mod state;
 mod vcpu;
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -30,6 +31,7 @@ use crate::config::MachineConfig;
 use crate::console::{Console, Consoles, Input, PROMPT, Reader, Typed};
 use crate::loader::Htif;
 use crate::machine::{Machine, MachineError};
+use crate::metrics::{Memory, Metrics, nanoseconds};
 pub use control::drive;
 use crew::Crew;
 use mailbox::{Inbox, Keyboard, exit_code, mailbox};
@@ -60,6 +62,14 @@ pub enum RuntimeError {
     /// The host gives no thread or socket.
     #[error("runtime: {0}")]
     Host(#[from] io::Error),
+    /// The metrics have no place to go to.
+    #[error("--stats-file {}: {source}", path.display())]
+    StatsFile {
+        /// Where they should go.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// Started twice.
     #[error("cannot start a machine that is {0:?}")]
     NotStopped(State),
@@ -85,6 +95,9 @@ pub struct Runtime {
     htif: Option<Htif>,
     exit: u8,
     started: Instant,
+    /// From the beginning of `new` until the harts ran.
+    cold_start: Duration,
+    created: Instant,
     /// What the clock showed when the machine was paused.
     paused_at: Option<u64>,
 }
@@ -92,6 +105,7 @@ pub struct Runtime {
 impl Runtime {
     /// A stopped machine on its consoles.
     pub fn new(config: MachineConfig, consoles: Consoles) -> Result<Self, RuntimeError> {
+        let created = Instant::now();
         let (mailbox, inbox) = mailbox()?;
         let machine = Arc::new(Machine::assemble(config, &consoles, Arc::new(mailbox.clone()))?);
         machine.cluster().watch_timers()?;
@@ -105,7 +119,9 @@ impl Runtime {
             subscribers: Vec::new(),
             htif: None,
             exit: 0,
-            started: Instant::now(),
+            started: created,
+            cold_start: Duration::ZERO,
+            created,
             paused_at: None,
         })
     }
@@ -128,6 +144,7 @@ impl Runtime {
         crew.begin(&start);
         self.crew = Some(crew);
         self.update_state(State::Running);
+        self.cold_start = self.created.elapsed();
         Ok(())
     }
 
@@ -326,6 +343,7 @@ impl Runtime {
         Ok(match Request::parse(line) {
             Request::Say(text) => text,
             Request::Info => self.info(),
+            Request::Statistics => self.metrics().table(),
             Request::Registers(hart) => self.registers(hart),
             Request::Do(command) => match self.command(command)? {
                 Ok(()) => String::new(),
@@ -352,17 +370,39 @@ impl Runtime {
         )
     }
 
-    /// Counters of the engines, for people.
-    pub fn statistics(&self) -> String {
-        let cluster = self.machine.cluster();
-        let mut text = match self.machine.jit() {
-            Some(jit) => format!("{:#?}\n{:#?}\n", jit.stats(), jit.cache_counters()),
-            None => "jit: off\n".to_owned(),
-        };
-        for hart in 0..cluster.harts() {
-            text += &format!("hart {hart}: {:#?}\n", cluster.port(hart).tally());
+    /// What the machine has done. Running harts are held for a moment, so that their counts are of now.
+    pub fn metrics(&mut self) -> Metrics {
+        if self.state == State::Running {
+            self.rest();
+            self.update_state(self.state);
         }
-        text
+        let (config, cluster) = (self.machine.config(), self.machine.cluster());
+        let guest_resident = self.machine.memory().regions().iter().map(|region| region.resident).sum();
+        let own_resident = process::resident().map(|all| all.saturating_sub(guest_resident));
+        Metrics {
+            uptime_ns: nanoseconds(self.started.elapsed()),
+            cold_start_ns: nanoseconds(self.cold_start),
+            cpu_ns: nanoseconds(process::cpu()),
+            memory: Memory { guest: config.memory, guest_resident, own_resident },
+            harts: (0..cluster.harts()).map(|hart| cluster.port(hart).tally().into()).collect(),
+            compiler: self.machine.jit().map(|jit| jit.stats()),
+            cache: self.machine.jit().map(|jit| jit.cache_counters()),
+        }
+    }
+
+    /// Tells what the machine has done, as the options ask for it.
+    pub fn report(&mut self) -> Result<(), RuntimeError> {
+        let metrics = self.metrics();
+        let config = self.machine.config();
+        if let Some(path) = &config.stats_file {
+            std::fs::write(path, metrics.json())
+                .map_err(|source| RuntimeError::StatsFile { path: path.clone(), source })?;
+        }
+        if config.stats || config.stats_file.is_none() {
+            // Standard error may be gone, which is no reason to fail.
+            let _ = io::stderr().write_all(metrics.table().as_bytes());
+        }
+        Ok(())
     }
 
     /// A running machine is held for a moment.

@@ -3,9 +3,10 @@
 use super::state::Command;
 use crate::cli::nearest::hint;
 
-const COMMANDS: [(&str, &str); 8] = [
+const COMMANDS: [(&str, &str); 9] = [
     ("help", "this list"),
     ("info", "state, harts and memory of the machine"),
+    ("stats", "what the machine has done, in figures"),
     ("regs", "registers of a hart: regs 0"),
     ("pause", "let the harts rest"),
     ("resume", "let them go on"),
@@ -21,6 +22,8 @@ pub(super) enum Request {
     Say(String),
     /// The state of the machine.
     Info,
+    /// What the machine has done.
+    Statistics,
     /// The registers of a hart.
     Registers(usize),
     /// A command.
@@ -35,6 +38,7 @@ impl Request {
             (None, _) => Self::Say(String::new()),
             (Some("help"), _) => Self::Say(help()),
             (Some("info"), None) => Self::Info,
+            (Some("stats"), None) => Self::Statistics,
             (Some("regs"), None) => Self::Registers(0),
             (Some("regs"), Some(hart)) => match hart.parse() {
                 Ok(hart) => Self::Registers(hart),
@@ -66,7 +70,7 @@ mod tests {
         for (name, _) in COMMANDS {
             match Request::parse(name) {
                 Request::Say(text) => assert_eq!((name, text), ("help", help())),
-                Request::Info | Request::Registers(0) | Request::Do(_) => {}
+                Request::Info | Request::Statistics | Request::Registers(0) | Request::Do(_) => {}
                 other => panic!("{name}: {other:?}"),
             }
         }

@@ -1,5 +1,7 @@
 //! What this process takes of the host, guest memory included.
 
+use std::time::Duration;
+
 /// Bytes of a page of the host: x86-64 has no other base size.
 const HOST_PAGE: u64 = 4096;
 
@@ -8,4 +10,10 @@ pub(super) fn resident() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * HOST_PAGE)
+}
+
+/// CPU time of all threads so far.
+pub(super) fn cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }

@@ -1,5 +1,7 @@
 //! What a hart does between blocks: mail, timers, interrupts, traps, sleep.
 
+use std::time::Instant;
+
 use super::port::{INTERRUPT, MAIL, REQUEST};
 use super::{Core, Exit, Mail};
 use crate::csr::fields::mip::{MTIP, STIP};
@@ -19,7 +21,8 @@ impl Core {
     pub(super) fn leave(&mut self) {
         self.end_fp();
         self.port.leave();
-        (self.tally.retired, self.tally.tlb) = (self.retired, self.tlb.stats());
+        self.tally.retired = self.tally.earlier.wrapping_add(self.retired);
+        self.tally.tlb = self.tlb.stats();
         self.port.put_tally(&self.tally);
     }
 
@@ -64,7 +67,7 @@ impl Core {
 
     fn take_interrupt(&mut self) {
         if let Some(irq) = self.csr.pending_interrupt(self.lines()) {
-            self.tally.traps += 1;
+            self.tally.interrupts += 1;
             self.pc = self.csr.take_interrupt(irq, self.pc);
             self.review();
         }
@@ -74,9 +77,10 @@ impl Core {
     pub(crate) fn deliver(&mut self, pc: u64) -> Option<Exit> {
         if self.sbi && self.trap.cause == Cause::EcallS {
             self.pc = pc.wrapping_add(4);
+            self.tally.calls += 1;
             return Some(Exit::SbiCall);
         }
-        self.tally.traps += 1;
+        self.tally.exceptions[self.trap.cause as usize] += 1;
         self.pc = self.csr.take_trap(self.trap, pc);
         self.review();
         None
@@ -133,7 +137,10 @@ impl Core {
             let limit = self.cluster.clock().until(self.armed);
             self.port.leave();
             self.unpin();
+            let asleep = Instant::now();
             self.port.sleep(limit);
+            self.tally.sleeps += 1;
+            self.tally.sleeps_ns += asleep.elapsed().as_nanos() as u64;
             let why = self.port.take_attention();
             self.port.enter();
             self.pin();

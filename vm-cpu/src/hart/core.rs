@@ -161,6 +161,7 @@ impl Core {
         self.x[11] = entry.a1;
         self.x[12] = entry.a2;
         self.reservation = None;
+        self.tally.earlier = self.tally.earlier.wrapping_add(self.retired);
         self.retired = 0;
         self.recheck = true;
         self.sbi_timer = u64::MAX;

@@ -9,6 +9,8 @@
 //! **Invariant.** Nothing is stored before every byte of the access is known to be permitted, and an
 //! entry is filled only for an access that succeeds.
 
+use std::time::Instant;
+
 use vm_mmu::{Access, AddressSpace, Class, Leaf, PAGE, Perm, PteMemory, WalkFault};
 
 use super::port::MAIL;
@@ -180,7 +182,11 @@ impl Core {
     fn outside_fp<R>(&mut self, device: impl FnOnce(&Self) -> R) -> R {
         self.gather_fp();
         self.fpu = None;
-        device(self)
+        let start = Instant::now();
+        let result = device(self);
+        self.tally.devices += 1;
+        self.tally.devices_ns += start.elapsed().as_nanos() as u64;
+        result
     }
 
     /// Whether a miss of S-mode under SUM was answered by what U-mode has.

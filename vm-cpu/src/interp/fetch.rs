@@ -35,6 +35,7 @@ impl Engine {
     /// The block at `core.pc`, with code. An error leaves the trap in `core`.
     #[inline(always)]
     pub(super) fn find(&mut self, core: &mut Core) -> Result<BlockId, Stop> {
+        core.tally.lookups += 1;
         if let Some(id) = core.jumps.get(core.pc)
             && self.blocks.get(id).bytes != 0
         {
@@ -103,6 +104,8 @@ impl Engine {
             }
         };
         self.blocks.set_code(id, &code, (at - offset) as u32);
+        core.tally.decoded += 1;
+        core.tally.decoded_insns += code.len() as u64;
         self.blocks.get_mut(id).unlinked = limit == 1;
         let empty = code.is_empty();
         self.scratch = code;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
-use vm_codecache::{Cause, CodeCache, Config, Counters, New, Zone};
+use vm_codecache::{Cause, CodeCache, Config, Counters, Durations, Histogram, New, Zone};
 use vm_mmu::{AddressSpace, CodeListener};
 
 use super::abi::Site;
@@ -34,6 +34,8 @@ pub struct JitConfig {
     pub wait: bool,
     /// Size of the code cache's long-lived zone, where regions go, in bytes.
     pub long_zone: usize,
+    /// Size of its short-lived zone, where quickly made code goes, in bytes.
+    pub short_zone: usize,
 }
 
 impl Default for JitConfig {
@@ -46,6 +48,7 @@ impl Default for JitConfig {
             options: Options::default(),
             wait: false,
             long_zone: 48 << 20,
+            short_zone: 16 << 20,
         }
     }
 }
@@ -65,7 +68,7 @@ type Roaming = Mutex<HashSet<u64>>;
 const ROAMING: usize = 1 << 16;
 
 /// Counts since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub struct JitStats {
     /// Regions published.
     pub regions: u64,
@@ -75,6 +78,14 @@ pub struct JitStats {
     pub bytes: u64,
     /// Nanoseconds that threads spent compiling.
     pub nanoseconds: u64,
+    /// How long a region took to compile.
+    pub compiling: Durations,
+    /// How long a region waited for a thread.
+    pub waiting: Durations,
+    /// Regions that wait now.
+    pub queued: usize,
+    /// The most that ever did.
+    pub queued_max: usize,
     /// Regions asked for while the queue was full.
     pub refused: u64,
     /// Regions whose bytes had changed before they were published.
@@ -85,12 +96,15 @@ pub struct JitStats {
     pub grounded: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Counts {
     regions: AtomicU64,
     insns: AtomicU64,
     bytes: AtomicU64,
     nanoseconds: AtomicU64,
+    compiling: Histogram,
+    waiting: Histogram,
+    queued_max: AtomicUsize,
     refused: AtomicU64,
     stale: AtomicU64,
     failed: AtomicU64,
@@ -105,7 +119,7 @@ struct Queue {
 
 #[derive(Default)]
 struct Jobs {
-    waiting: VecDeque<Region>,
+    waiting: VecDeque<(Instant, Region)>,
     closed: bool,
 }
 
@@ -134,7 +148,7 @@ impl Jit {
         memory: &Arc<AddressSpace>,
         cluster: &Arc<Cluster>,
     ) -> Result<Arc<Jit>, JitError> {
-        let zones = Config { long: config.long_zone, ..Config::default() };
+        let zones = Config { long: config.long_zone, short: config.short_zone, ..Config::default() };
         let cache = Arc::new(CodeCache::new(&zones, enter::stub())?);
         let queue =
             Arc::new(Queue { jobs: Mutex::default(), length: AtomicUsize::new(0), ready: Condvar::new() });
@@ -203,8 +217,9 @@ impl Jit {
             self.counts.refused.fetch_add(1, Relaxed);
             return false;
         }
-        jobs.waiting.push_back(region);
+        jobs.waiting.push_back((Instant::now(), region));
         self.queue.length.store(jobs.waiting.len(), Relaxed);
+        self.counts.queued_max.fetch_max(jobs.waiting.len(), Relaxed);
         drop(jobs);
         self.queue.ready.notify_one();
         true
@@ -251,12 +266,28 @@ impl Jit {
 
     /// Counters of the compiler.
     pub fn stats(&self) -> JitStats {
-        let Counts { regions, insns, bytes, nanoseconds, refused, stale, failed, grounded } = &*self.counts;
+        let Counts {
+            regions,
+            insns,
+            bytes,
+            nanoseconds,
+            compiling,
+            waiting,
+            queued_max,
+            refused,
+            stale,
+            failed,
+            grounded,
+        } = &*self.counts;
         JitStats {
             regions: regions.load(Relaxed),
             insns: insns.load(Relaxed),
             bytes: bytes.load(Relaxed),
             nanoseconds: nanoseconds.load(Relaxed),
+            compiling: compiling.durations(),
+            waiting: waiting.durations(),
+            queued: self.queue.length.load(Relaxed),
+            queued_max: queued_max.load(Relaxed),
             refused: refused.load(Relaxed),
             stale: stale.load(Relaxed),
             failed: failed.load(Relaxed),
@@ -328,6 +359,7 @@ impl Worker {
         while let Some(region) = self.next() {
             let start = Instant::now();
             self.compile(&region);
+            self.counts.compiling.record(start.elapsed());
             self.counts.nanoseconds.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
         }
     }
@@ -339,9 +371,10 @@ impl Worker {
             if jobs.closed {
                 return None;
             }
-            let hottest = (0..jobs.waiting.len()).max_by_key(|&at| jobs.waiting[at].heat);
-            if let Some(region) = hottest.and_then(|at| jobs.waiting.swap_remove_back(at)) {
+            let hottest = (0..jobs.waiting.len()).max_by_key(|&at| jobs.waiting[at].1.heat);
+            if let Some((since, region)) = hottest.and_then(|at| jobs.waiting.swap_remove_back(at)) {
                 self.queue.length.store(jobs.waiting.len(), Relaxed);
+                self.counts.waiting.record(since.elapsed());
                 return Some(region);
             }
             self.queue.ready.wait(&mut jobs);

@@ -50,7 +50,7 @@ pub enum Class {
 }
 
 /// Counts since the TLB was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct TlbStats {
     /// Misses that were filled from a walk.
     pub fills: u64,
