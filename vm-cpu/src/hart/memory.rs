@@ -97,7 +97,12 @@ impl Core {
             return Ok(Place { gpa, ram, uniform: false });
         };
         restrict(&mut leaf, rights);
+        let id = self.tlb.id(view.class);
         let ram = self.tlb.fill(view.class, va, &leaf, access).is_some_and(|ram| ram.perm.allows(access));
+        if id != self.tlb.id(view.class) {
+            self.enter_space();
+            self.native.space = self.tlb.id(self.data.class).into();
+        }
         Ok(Place { gpa, ram, uniform: true })
     }
 

@@ -88,7 +88,6 @@ impl Core {
     pub(super) fn drop_translations(&mut self) {
         self.tlb.reset();
         self.protection.forget();
-        self.jumps.all_spaces_gone();
         self.review();
     }
 
@@ -110,10 +109,7 @@ impl Core {
     /// `sfence.vma`: of one address or all, of one address space or all.
     pub(crate) fn fence_vma(&mut self, va: Option<u64>, asid: Option<u16>) {
         match (va, asid) {
-            (None, None) => {
-                self.tlb.flush_all();
-                self.jumps.all_spaces_gone();
-            }
+            (None, None) => self.tlb.flush_all(),
             (None, Some(asid)) => self.tlb.flush_asid(asid),
             (Some(va), asid) => {
                 self.jumps.forget_page(va);

@@ -1,15 +1,25 @@
 //! The jump cache: from a virtual pc to its block, per hart.
 //!
 //! Entries carry the address space's id, so switches and full fences leave them alone: they just stop
-//! matching. All entries of one page stand in one run of [`RUN`] slots, so that a fence by address
-//! looks at those only, and a filter of pages spares it that in nearly all cases.
+//! matching. The halfwords of a page have slots in a row, begun at a place of the page's own:
+//!
+//! ```text
+//!  slot = pc / 2 + (pc / 4096) * SPREAD   modulo SLOTS
+//! ```
+//! So no two pcs of a page collide, and a fence by address knows where to look; counts of entries, hashed by
+//! page, spare it that in nearly all cases.
 
 use super::blocks::BlockId;
 use crate::jit::enter::stub_cell;
 
-/// Slots for the pcs of one page.
-pub(crate) const RUN: usize = 64;
-pub(crate) const RUNS: usize = 128;
+/// Slots; a power of two.
+pub(crate) const SLOTS: usize = 1 << 14;
+/// Moves the slots of a page away from those of its neighbours.
+pub(crate) const SPREAD: u64 = 0x9e5;
+/// Counters of entries.
+const COUNTS: usize = 1 << 12;
+/// Bytes that an instruction begins at a multiple of.
+const STEP: u64 = 2;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -47,25 +57,26 @@ pub(crate) struct Jumps {
     user: u64,
     /// Ids of spaces are unique within it.
     epoch: u64,
-    slots: Box<[Slot; RUN * RUNS]>,
-    /// Pages that may have an entry, hashed.
-    pages: [u64; 16],
+    slots: Box<[Slot; SLOTS]>,
+    /// Entries of the pages that share a counter.
+    counts: Box<[u16; COUNTS]>,
 }
 
 impl Default for Jumps {
     fn default() -> Self {
-        Self { space: 0, user: 0, epoch: 0, slots: Box::new([Slot::default(); RUN * RUNS]), pages: [0; 16] }
+        let (slots, counts) = (Box::new([Slot::default(); SLOTS]), Box::new([0; COUNTS]));
+        Self { space: 0, user: 0, epoch: 0, slots, counts }
     }
 }
 
 /// Generated code computes the same.
 fn place(pc: u64) -> usize {
-    (pc >> 12) as usize % RUNS * RUN + (pc >> 1) as usize % RUN
+    ((pc >> 1).wrapping_add((pc >> 12).wrapping_mul(SPREAD))) as usize % SLOTS
 }
 
-fn bit(pc: u64) -> (usize, u64) {
-    let hash = (pc >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
-    ((hash >> 6) as usize & 15, 1 << (hash & 63))
+/// The counter of a pc's page.
+fn counter(pc: u64) -> usize {
+    ((pc >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize % COUNTS
 }
 
 impl Jumps {
@@ -80,7 +91,7 @@ impl Jumps {
 
     #[inline(always)]
     pub fn get(&self, pc: u64) -> Option<BlockId> {
-        let slot = &self.slots[place(pc) % (RUN * RUNS)];
+        let slot = &self.slots[place(pc)];
         (slot.pc == pc | self.user && slot.space == self.space).then_some(slot.block)
     }
 
@@ -88,16 +99,14 @@ impl Jumps {
     /// id: to be kept with [`Jumps::renew`] if it is still right.
     #[inline]
     pub fn guess(&self, pc: u64) -> Option<BlockId> {
-        let slot = &self.slots[place(pc) % (RUN * RUNS)];
+        let slot = &self.slots[place(pc)];
         (slot.pc == pc | self.user && slot.space != 0).then_some(slot.block)
     }
 
     /// What [`Jumps::guess`] gave is right in the current space.
     #[inline]
     pub fn renew(&mut self, pc: u64) {
-        self.slots[place(pc) % (RUN * RUNS)].space = self.space;
-        let (word, bit) = bit(pc);
-        self.pages[word] |= bit;
+        self.slots[place(pc)].space = self.space;
     }
 
     /// Generated code goes from here on through `cell` to `pc`, if that has a slot.
@@ -120,43 +129,41 @@ impl Jumps {
     }
 
     pub fn insert(&mut self, pc: u64, block: BlockId) {
+        self.forget(place(pc));
         self.slots[place(pc)] = Slot { pc: pc | self.user, space: self.space, block, cell: stub_cell() };
-        let (word, bit) = bit(pc);
-        self.pages[word] |= bit;
+        self.counts[counter(pc)] += 1;
+    }
+
+    fn forget(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        if slot.space != 0 {
+            slot.space = 0;
+            self.counts[counter(slot.pc)] -= 1;
+        }
     }
 
     /// Forgets the entries of the page of `va`, and what straddles into it, in every space.
     pub fn forget_page(&mut self, va: u64) {
         let page = va & !0xfff;
-        self.forget_run(page);
-        let before = page.wrapping_sub(2);
+        let before = page.wrapping_sub(STEP);
         if self.slots[place(before)].pc & !1 == before {
-            self.slots[place(before)].space = 0;
+            self.forget(place(before));
         }
-    }
-
-    fn forget_run(&mut self, page: u64) {
-        let (word, bit) = bit(page);
-        if self.pages[word] & bit == 0 {
+        if self.counts[counter(page)] == 0 {
             return;
         }
-        let start = place(page);
-        for slot in &mut self.slots[start..start + RUN] {
-            if slot.pc & !0xfff == page {
-                slot.space = 0;
+        for at in 0..0x1000 / STEP {
+            let at = place(page + at * STEP);
+            if self.slots[at].pc & !0xfff == page {
+                self.forget(at);
             }
         }
-    }
-
-    /// No id of a space that entries carry is in use any more.
-    pub fn all_spaces_gone(&mut self) {
-        self.pages.fill(0);
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.slots.fill(Slot::default());
-        self.pages.fill(0);
+        self.counts.fill(0);
     }
 }
 

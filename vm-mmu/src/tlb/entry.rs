@@ -52,9 +52,11 @@ impl Entry {
         Entry { tag, read, write, exec, flags, addend }
     }
 
-    /// As S has a user page under SUM: no fetches.
-    pub(super) fn for_supervisor(&self) -> Entry {
-        Entry { exec: 0, flags: self.flags | USER, ..*self }
+    /// As S, whose entries carry `id`, has a user page under SUM: no fetches.
+    pub(super) fn for_supervisor(&self, id: u32) -> Entry {
+        let given = |right: u32| if right != 0 { id } else { 0 };
+        let (read, write) = (given(self.read), given(self.write));
+        Entry { read, write, exec: 0, flags: self.flags | USER, ..*self }
     }
 
     fn permits(&self, access: Access) -> u32 {

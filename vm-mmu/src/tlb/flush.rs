@@ -10,8 +10,7 @@ impl SoftTlb {
         self.step();
     }
 
-    /// `sfence.vma x0, asid`: every translation of that ASID dies. (Those of global pages too, as far as
-    /// they were used under it.)
+    /// `sfence.vma x0, asid`: every translation of that ASID dies, but not those of global pages.
     pub fn flush_asid(&mut self, asid: u16) {
         self.stats.flush_asid += 1;
         self.kill_asid(asid);

@@ -14,7 +14,8 @@
 //! **Invariants.** An id is given out once; whatever kills translations of an address space gives it a
 //! new id and sweeps nothing. A page that holds code has no write permission in any entry but the
 //! `CODE` flag, so its stores come to the slow path, which recognises them without a walk. Entries for
-//! user pages in the S lane exist only while SUM is set. Pages larger than 4 KiB are cached as 4 KiB
+//! user pages in the S lane exist only while SUM is set, and until `satp` changes. What S uses besides
+//! is global, or its address space is apart ([`spaces`]). Pages larger than 4 KiB are cached as 4 KiB
 //! pieces; a filter of the large pages seen tells whether a fence by address must kill more than one
 //! entry. Whoever copies an entry ([`SoftTlb::lend`]) keeps the copy's [stamp](SoftTlb::stamp) beside it:
 //! the copy is as good as the entry while the stamp is the same.
@@ -115,15 +116,14 @@ impl SoftTlb {
     }
 
     /// Translation of U and S is by this `satp`, with `mstatus.MXR` as given, from now on. Flushes
-    /// nothing. Returns the id of the address space.
+    /// nothing.
     #[inline]
-    pub fn switch(&mut self, satp: u64, mxr: bool) -> u32 {
+    pub fn switch(&mut self, satp: u64, mxr: bool) {
         let key = Key { satp, mxr };
-        if key == self.key {
-            return self.lanes[Class::S as usize].id; // every step that ends ids gives the current key its new one
+        if key != self.key {
+            self.key = key;
+            self.reenter();
         }
-        self.key = key;
-        self.reenter()
     }
 
     /// Id that entries of `class` must carry now to be hit. Never 0.
@@ -180,7 +180,7 @@ impl SoftTlb {
     /// The cache of upper page-table levels, set to the current address space.
     #[inline]
     pub fn walk_cache(&mut self) -> &mut WalkCache {
-        self.walks.enter(self.lanes[Class::S as usize].id);
+        self.walks.enter(self.lanes[Class::U as usize].id);
         &mut self.walks
     }
 
@@ -193,11 +193,14 @@ impl SoftTlb {
     /// refuses is already taken out of it). `None` if there is no RAM: nothing is cached then.
     ///
     /// Writes are made to hit only if the page holds no code, and while dirty pages are noted only
-    /// if `access` is a store, which also notes it.
+    /// if `access` is a store, which also notes it. Ids may change by it.
     #[inline]
     pub fn fill(&mut self, class: Class, va: u64, leaf: &Leaf, access: Access) -> Option<RamRef> {
         let ram = self.memory.host_ptr(leaf.gpa, PAGE)?;
         self.stats.fills += 1;
+        if class == Class::S && !leaf.user && !leaf.global {
+            self.part();
+        }
         let tag = va & !(PAGE - 1);
         let lane = &mut self.lanes[class as usize];
         let grant = |yes: bool| if yes { lane.id } else { 0 };
@@ -216,6 +219,7 @@ impl SoftTlb {
             tracker.mark_dirty(leaf.gpa);
         }
         let user_of_s = class == Class::S && leaf.user;
+
         if user_of_s {
             flags |= USER;
         }
@@ -241,7 +245,7 @@ impl SoftTlb {
     pub fn borrow_user(&mut self, va: u64, access: Access) -> bool {
         let [user, supervisor, _] = &mut self.lanes;
         let Some(entry) = user.hit(va, access) else { return false };
-        let entry = entry.for_supervisor();
+        let entry = entry.for_supervisor(supervisor.id);
         let at = supervisor.put(va, entry, &mut self.stamps);
         self.stats.borrows += 1;
         self.note_sum(at);
@@ -254,20 +258,34 @@ impl SoftTlb {
         }
     }
 
-    /// Gives the current address space its id (a new one if the old one died).
+    /// Gives the current address space its ids (new ones if the old ones died).
     #[inline]
-    fn reenter(&mut self) -> u32 {
-        let id = match self.spaces.id(self.key) {
-            Some(id) => id,
-            None => return self.start_anew(),
-        };
-        self.lanes[Class::U as usize].id = id;
-        self.lanes[Class::S as usize].id = id;
-        id
+    fn reenter(&mut self) {
+        if !self.sum.is_empty() {
+            self.sum_cleared();
+        }
+        match self.spaces.ids(self.key) {
+            Some(ids) => {
+                self.lanes[Class::U as usize].id = ids.own;
+                self.lanes[Class::S as usize].id = ids.supervisor;
+            }
+            None => self.start_anew(),
+        }
+    }
+
+    /// S uses a page of its own in the current address space.
+    #[inline]
+    fn part(&mut self) {
+        let own = self.lanes[Class::U as usize].id;
+        let supervisor = &mut self.lanes[Class::S as usize].id;
+        if *supervisor != own {
+            *supervisor = own;
+            self.spaces.set_apart(self.key);
+        }
     }
 
     /// Ids have run out: nothing old may be left when they begin again.
-    fn start_anew(&mut self) -> u32 {
+    fn start_anew(&mut self) {
         self.lanes.iter_mut().for_each(Lane::clear);
         self.walks.clear();
         self.large.clear();
@@ -276,6 +294,6 @@ impl SoftTlb {
         self.spaces.restart();
         let machine = self.spaces.fresh().unwrap_or(1);
         self.lanes[Class::M as usize].id = machine;
-        self.reenter()
+        self.reenter();
     }
 }

@@ -431,3 +431,39 @@ fn a_user_page_of_the_supervisor_is_not_lent() {
     let addend = tlb.addend(Class::S, 0x6000, Access::Store).unwrap();
     assert_eq!(tlb.any_writable(Class::S), Some((0x6000, addend)));
 }
+
+#[test]
+fn global_pages_of_the_supervisor_outlive_a_switch_and_fences_by_asid() {
+    let mut tlb = SoftTlb::new(memory());
+    tlb.switch(satp(1, 1), false);
+    tlb.fill(Class::S, 0x6000, &Leaf { global: true, ..leaf(RAM) }, Access::Load).unwrap();
+    tlb.switch(satp(2, 2), false);
+    assert!(hits(&tlb, 0x6000));
+    tlb.flush_asid(2);
+    assert!(hits(&tlb, 0x6000));
+    tlb.flush_all();
+    assert!(!hits(&tlb, 0x6000));
+}
+
+#[test]
+fn a_page_of_the_supervisor_alone_is_seen_in_its_address_space_only() {
+    let mut tlb = SoftTlb::new(memory());
+    tlb.switch(satp(1, 1), false);
+    tlb.fill(Class::S, 0x6000, &leaf(RAM), Access::Load).unwrap();
+    tlb.switch(satp(2, 2), false);
+    assert!(!hits(&tlb, 0x6000));
+    tlb.switch(satp(1, 1), false);
+    assert!(hits(&tlb, 0x6000));
+}
+
+#[test]
+fn a_user_page_that_the_supervisor_sees_is_gone_with_its_address_space() {
+    let mut tlb = SoftTlb::new(memory());
+    tlb.switch(satp(1, 1), false);
+    tlb.fill(Class::S, 0x6000, &user(RAM), Access::Load).unwrap();
+    assert!(hits(&tlb, 0x6000));
+    tlb.switch(satp(2, 2), false);
+    assert!(!hits(&tlb, 0x6000));
+    tlb.switch(satp(1, 1), false);
+    assert!(!hits(&tlb, 0x6000), "SUM is asked for anew");
+}

@@ -5,7 +5,7 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder, Value};
 
 use super::Lifter;
-use crate::interp::jumps::{RUN, RUNS, layout};
+use crate::interp::jumps::{SLOTS, SPREAD, layout};
 use crate::isa::effects::Effects;
 use crate::isa::emit::Flow;
 use crate::isa::{Insn, execute};
@@ -136,10 +136,10 @@ impl Lifter<'_, '_> {
     /// Address of the jump cache's slot for a virtual address: `jumps::place`, in code.
     fn jump_slot(&mut self, target: Value) -> Value {
         let half = self.b.ins().ushr_imm_s(target, 1);
-        let low = self.b.ins().band_imm_s(half, RUN as i64 - 1);
-        let page = self.b.ins().ushr_imm_s(target, 6);
-        let run = self.b.ins().band_imm_s(page, ((RUNS - 1) * RUN) as i64);
-        let index = self.b.ins().bor(low, run);
+        let page = self.b.ins().ushr_imm_s(target, 12);
+        let start = self.b.ins().imul_imm_s(page, SPREAD as i64);
+        let place = self.b.ins().iadd(half, start);
+        let index = self.b.ins().band_imm_s(place, SLOTS as i64 - 1);
         let offset = self.b.ins().imul_imm_s(index, layout::SIZE);
         let jumps = self.fixed_word(native!(jumps));
         self.b.ins().iadd(jumps, offset)
