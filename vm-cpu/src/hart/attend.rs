@@ -51,13 +51,10 @@ impl Core {
         None
     }
 
-    /// Takes an interrupt if one has come to be pending and enabled.
+    /// Takes an interrupt if one has come to be pending and enabled; whether it did.
     #[inline]
-    pub(crate) fn take_pending_interrupt(&mut self) {
-        if self.recheck {
-            self.recheck = false;
-            self.take_interrupt();
-        }
+    pub(crate) fn take_pending_interrupt(&mut self) -> bool {
+        std::mem::take(&mut self.recheck) && self.take_interrupt()
     }
 
     /// Levels of all interrupt sources outside the CSR file.
@@ -65,25 +62,35 @@ impl Core {
         self.port.lines() | self.due
     }
 
-    fn take_interrupt(&mut self) {
-        if let Some(irq) = self.csr.pending_interrupt(self.lines()) {
-            self.tally.interrupts += 1;
-            self.pc = self.csr.take_interrupt(irq, self.pc);
-            self.review();
-        }
+    fn take_interrupt(&mut self) -> bool {
+        let Some(irq) = self.csr.pending_interrupt(self.lines()) else { return false };
+        self.tally.interrupts += 1;
+        self.pc = self.csr.take_interrupt(irq, self.pc);
+        self.review();
+        true
     }
 
     /// Delivers the noted trap, raised by the instruction at `pc`.
     pub(crate) fn deliver(&mut self, pc: u64) -> Option<Exit> {
-        if self.sbi && self.trap.cause == Cause::EcallS {
+        if self.traps_to_host() {
             self.pc = pc.wrapping_add(4);
             self.tally.calls += 1;
             return Some(Exit::SbiCall);
         }
+        self.take_trap(pc);
+        None
+    }
+
+    /// Whether the noted trap is for the built-in SBI.
+    pub(crate) fn traps_to_host(&self) -> bool {
+        self.sbi && self.trap.cause == Cause::EcallS
+    }
+
+    /// Enters the guest's handler for the noted trap, raised by the instruction at `pc`.
+    pub(crate) fn take_trap(&mut self, pc: u64) {
         self.tally.exceptions[self.trap.cause as usize] += 1;
         self.pc = self.csr.take_trap(self.trap, pc);
         self.review();
-        None
     }
 
     /// Takes in what other threads have posted, and what the clock says.

@@ -100,8 +100,10 @@ impl Core {
         let id = self.tlb.id(view.class);
         let ram = self.tlb.fill(view.class, va, &leaf, access).is_some_and(|ram| ram.perm.allows(access));
         if id != self.tlb.id(view.class) {
+            // The unit that runs goes on with what it has; the next one finds everything anew.
             self.enter_space();
             self.native.space = self.tlb.id(self.data.class).into();
+            self.port.kick(MAIL);
         }
         Ok(Place { gpa, ram, uniform: true })
     }
@@ -259,6 +261,11 @@ impl Core {
                 Ok(_) => Ok(()),
                 Err(_) => self.translate(va, 1, Access::Store).map(|_| ()),
             };
+        }
+        // All of the block lies in one page: if one store hits, all do.
+        let (class, block) = (self.data.class, va & !(CACHE_BLOCK - 1));
+        if (0..CACHE_BLOCK).step_by(8).all(|at| self.tlb.write(class, block + at, 0u64).is_some()) {
+            return Ok(());
         }
         let place = self.translate(va, 1, Access::Store)?;
         let gpa = place.gpa & !(CACHE_BLOCK - 1);

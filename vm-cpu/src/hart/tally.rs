@@ -20,6 +20,8 @@ pub struct Tally {
     pub compiled: u64,
     /// Times generated code was entered.
     pub entries: u64,
+    /// Times a helper went on in another unit.
+    pub chained: u64,
     /// Times it was left, by [`Leave`].
     pub leaves: [u64; Leave::COUNT],
     /// Calls of helpers, by [`Helper`].
@@ -63,6 +65,7 @@ impl Default for Tally {
         Tally {
             compiled: 0,
             entries: 0,
+            chained: 0,
             leaves: [0; Leave::COUNT],
             helpers: [0; Helper::COUNT],
             ops: [0; Op::ALL.len()],

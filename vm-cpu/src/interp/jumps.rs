@@ -109,6 +109,13 @@ impl Jumps {
         self.slots[place(pc)].space = self.space;
     }
 
+    /// The cell of `pc`.
+    #[inline]
+    pub fn cell(&self, pc: u64) -> Option<u64> {
+        let slot = &self.slots[place(pc)];
+        (slot.pc == pc | self.user && slot.space == self.space).then_some(slot.cell)
+    }
+
     /// Generated code goes from here on through `cell` to `pc`, if that has a slot.
     #[inline]
     pub fn set_cell(&mut self, pc: u64, cell: u64) {

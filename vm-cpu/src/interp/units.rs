@@ -105,7 +105,12 @@ impl Engine {
             return None;
         }
         core.take_pending_interrupt();
-        self.find(core).ok()
+        let id = self.find(core).ok()?;
+        let cell = self.blocks.get(id).cell;
+        if cell != 0 {
+            core.jumps.set_cell(core.pc, cell);
+        }
+        Some(id)
     }
 
     /// Lets generated code jump from here on to the unit of block `id`, which is at `core.pc`.
@@ -192,5 +197,14 @@ impl Core {
         if here {
             self.end_fp();
         }
+    }
+
+    /// Whether generated code still finds there how the hart translates.
+    pub(crate) fn native_is_true(&mut self) -> bool {
+        let class = self.data.class;
+        let stamp = u64::from(self.tlb.stamp(class)) << 32;
+        let data = (self.tlb.entries(class) as u64, u64::from(self.tlb.id(class)), stamp);
+        let fetch = (self.native.jumps, self.native.fetch_space, self.native.user);
+        data == (self.native.lane, self.native.space, self.native.stamp) && fetch == self.jumps.for_code()
     }
 }

@@ -3,7 +3,8 @@
 //! ```text
 //!  enter ──► unit ──► unit ──► …            (tail calls: one frame deep)
 //!    ▲         │  └─► trampoline ─► helper   (every register kept)
-//!    └─────────┴────────── leave ◄─┘         (the helper says so: the frames above are dropped)
+//!    └─────────┴────────── leave ◄─┤         (the helper says so: the frames above are dropped)
+//!              unit ◄────── go on ◄┘         (the same, but into another unit)
 //! ```
 
 #![allow(unsafe_code, reason = "calls generated code, and is called by it")]
@@ -15,14 +16,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::abi::{Leave, Native, Site};
+use super::helpers::Then;
 use super::service::{Jit, Unit};
-use super::slots::{MISSES, PER_MISS, SLOTS, Slot};
-use crate::fp::HostFp;
-use crate::hart::{Core, Stop};
-use crate::isa::emit::Flow;
-use crate::isa::{Insn, execute};
+use super::slots::{SLOTS, Slot};
+use crate::hart::Core;
 use vm_codecache::Reader;
-use vm_mmu::{Access, PAGE};
+use vm_mmu::PAGE;
 
 /// A hart's state and, at constant offsets from it, its inline caches.
 #[repr(C)]
@@ -213,12 +212,20 @@ std::arch::global_asm!(
     "{leave}:",
     "mov rsp, [r15 + {stack}]",
     "jmp 2b",
+    // The same, and on in the unit at rax.
+    "{go_on}:",
+    "mov rsp, [r15 + {stack}]",
+    "mov rdi, [r15 + {page}]",
+    "call rax",
+    "jmp 2b",
     "{stub}:",
     "mov qword ptr [r15 + {exit}], {dispatch}",
     "ret",
     enter = sym vm_jit_enter,
     leave = sym vm_jit_leave,
+    go_on = sym vm_jit_go_on,
     stub = sym vm_jit_stub,
+    page = const offset_of!(Core, native) + offset_of!(Native, page),
     stack = const offset_of!(Core, native) + offset_of!(Native, stack),
     exit = const offset_of!(Core, native) + offset_of!(Native, exit),
     dispatch = const Leave::Dispatch as u64,
@@ -226,6 +233,7 @@ std::arch::global_asm!(
 
 unsafe extern "C" {
     fn vm_jit_leave();
+    fn vm_jit_go_on();
 }
 
 /// Saves and restores of a trampoline: the vector registers only for units that hold values in them.
@@ -242,8 +250,9 @@ macro_rules! trampoline {
             $($save,)*
             "mov rdi, r15",
             "call {helper}",
-            "test rax, rax",
-            "jne {leave}",
+            "cmp rax, 1",
+            "je {leave}",
+            "ja {go_on}",
             $($restore,)*
             "mov rsp, rbx",
             "pop rbx",
@@ -253,6 +262,7 @@ macro_rules! trampoline {
             name = sym $name,
             helper = sym $helper,
             leave = sym vm_jit_leave,
+            go_on = sym vm_jit_go_on,
         );
     };
     ($plain:ident, $vector:ident, $helper:path) => {
@@ -291,7 +301,8 @@ trampoline!(vm_jit_range, vm_jit_range_vector, help_range);
 trampoline!(vm_jit_execute, vm_jit_execute_vector, help_execute);
 trampoline!(vm_jit_slots, vm_jit_slots_vector, help_slots);
 
-/// Runs a helper's body for the hart that generated code runs on; gives 0 to go back.
+/// Runs a helper's body for the hart that generated code runs on; gives 0 to go back, 1 to leave, or the
+/// code to go on with, see [`Then`].
 ///
 /// # Safety
 /// `core` is r15 of the trampoline: the hart that [`enter`] borrowed mutably, which nobody else uses
@@ -300,7 +311,7 @@ trampoline!(vm_jit_slots, vm_jit_slots_vector, help_slots);
 unsafe fn help(
     core: *mut Core,
     helper: Helper,
-    body: impl FnOnce(&mut Core, &mut [Slot; SLOTS], &Site) -> Option<Leave>,
+    body: impl FnOnce(&mut Core, &mut [Slot; SLOTS], &Site) -> Then,
 ) -> u64 {
     // SAFETY: the hart that `enter` borrowed, whose slots only generated code and helpers use.
     let slots = unsafe { slots_of(core) };
@@ -310,21 +321,23 @@ unsafe fn help(
     let site = unsafe { &*(core.native.site as *const Site) };
     core.pc = core.native.page.wrapping_add(site.offset.into());
     core.tally.helpers[helper as usize] += 1;
-    let left = match catch_unwind(AssertUnwindSafe(|| body(core, slots, site))) {
-        Ok(left) => left,
-        Err(payload) => {
-            core.panic = Some(payload);
-            Some(Leave::Panic)
-        }
-    };
-    core.resume_fp();
-    match left {
-        None => 0,
-        Some(leave) => {
+    let then = catch_unwind(AssertUnwindSafe(|| body(core, slots, site))).unwrap_or_else(|payload| {
+        core.panic = Some(payload);
+        Then::Leave(Leave::Panic)
+    });
+    let result = match then {
+        Then::Back => 0,
+        Then::Leave(leave) => {
             core.native.exit = leave as u64;
             1
         }
-    }
+        Then::GoOn(code) => {
+            core.prepare_native();
+            code
+        }
+    };
+    core.resume_fp();
+    result
 }
 
 /// # Safety
@@ -390,32 +403,6 @@ fn empty_slots(core: &mut Core) {
 pub type Payload = Box<dyn Any + Send>;
 
 impl Core {
-    /// Takes the FPU again if a device ran in between.
-    fn resume_fp(&mut self) {
-        if self.native.fp_ready != 0 && self.fpu.is_none() {
-            self.fpu = Some(HostFp::enter());
-        }
-    }
-
-    /// Instructions executed before the one of `site` that are not in `retired` yet.
-    fn pending_at(&self, site: &Site) -> u64 {
-        self.native.pending.wrapping_sub(site.rest.into())
-    }
-
-    /// Leaves at the instruction that a helper was called for.
-    fn leave_for(&mut self, stop: Stop, site: &Site) -> Leave {
-        self.retired = self.retired.wrapping_add(self.pending_at(site));
-        match stop {
-            Stop::Trap => Leave::Trap,
-            Stop::Again => Leave::Again,
-            Stop::Done => {
-                self.retired += 1;
-                self.pc = self.pc.wrapping_add(site.insn.len.into());
-                Leave::Dispatch
-            }
-        }
-    }
-
     /// Puts what generated code reads of the hart's mode where it looks.
     #[inline]
     pub(crate) fn prepare_native(&mut self) {
@@ -428,183 +415,6 @@ impl Core {
         }
         (self.native.jumps, self.native.fetch_space, self.native.user) = self.jumps.for_code();
         self.native.fp_ready = self.fp_is_ready().into();
-    }
-
-    /// Serves a miss of a site's slot by the soft-TLB, if that hits: host minus virtual address.
-    fn refill(&mut self, slot: &mut Slot, va: u64, span: u64, access: Access) -> Option<u64> {
-        let room = PAGE - span.min(PAGE);
-        let class = self.data.class;
-        if va % PAGE > room {
-            return None;
-        }
-        let Some((page, addend)) = self.tlb.lend(class, va, access) else {
-            return self.tlb.addend(class, va, access);
-        };
-        (slot.tag, slot.addend) = (page, addend);
-        Some(addend)
-    }
-
-    /// Counts a miss of a slot; true if there are so many that it is of no use.
-    fn roams(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> bool {
-        let slot = &mut slots[usize::from(site.slot)];
-        slot.misses += 1;
-        if slot.misses < MISSES {
-            return false;
-        }
-        let now = self.retired as u32;
-        let ran = now.wrapping_sub(slot.since);
-        (slot.misses, slot.since) = (0, now);
-        if ran >= u32::from(MISSES) * PER_MISS {
-            return false;
-        }
-        // Others of the unit may be like it.
-        let first = slot.first;
-        let header = &slots[usize::from(first)];
-        let (number, end) = (header.addend, usize::from(first) + header.len as usize);
-        let often = |at: &usize| slots.get(*at).is_some_and(|slot| slot.misses > MISSES / 4);
-        let mut sites: Vec<u16> = (usize::from(first) + 1..end).filter(often).map(|at| at as u16).collect();
-        sites.push(site.slot);
-        self.roamers = Some(Roamers { number: number as u32, slots: sites });
-        true
-    }
-
-    /// What a slot's miss comes to: the addend, or that the unit had better be made anew.
-    fn slot_missed(
-        &mut self,
-        slots: &mut [Slot; SLOTS],
-        site: &Site,
-        span: u64,
-        access: Access,
-    ) -> Option<Option<Leave>> {
-        if site.slot == 0 {
-            return None;
-        }
-        if self.roams(slots, site) {
-            self.retired = self.retired.wrapping_add(self.pending_at(site));
-            return Some(Some(Leave::Interpret));
-        }
-        let va = self.native.address;
-        self.native.addend = self.refill(&mut slots[usize::from(site.slot)], va, span, access)?;
-        Some(None)
-    }
-
-    fn native_load(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Option<Leave> {
-        let va = self.native.address;
-        if let Some(done) = self.slot_missed(slots, site, 1 << site.size, Access::Load) {
-            return done;
-        }
-        let value = match site.size {
-            0 => self.load_word::<u8>(va).map(u64::from),
-            1 => self.load_word::<u16>(va).map(u64::from),
-            2 => self.load_word::<u32>(va).map(u64::from),
-            _ => self.load_word::<u64>(va),
-        };
-        match value {
-            Ok(value) => {
-                self.native.bounce[0] = value;
-                self.bounce(va);
-                None
-            }
-            Err(stop) => Some(self.leave_for(stop, site)),
-        }
-    }
-
-    fn native_store(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Option<Leave> {
-        let (va, value) = (self.native.address, self.native.value);
-        if let Some(done) = self.slot_missed(slots, site, 1 << site.size, Access::Store) {
-            return done;
-        }
-        let done = match site.size {
-            0 => self.store_word(va, value as u8),
-            1 => self.store_word(va, value as u16),
-            2 => self.store_word(va, value as u32),
-            _ => self.store_word(va, value),
-        };
-        match done {
-            Ok(()) => {
-                self.bounce(va);
-                None
-            }
-            Err(stop) => Some(self.leave_for(stop, site)),
-        }
-    }
-
-    /// The access that follows in the unit goes to the bounce buffer.
-    fn bounce(&mut self, va: u64) {
-        self.native.addend = (&raw const self.native.bounce as u64).wrapping_sub(va);
-    }
-
-    /// All of `address..=value` must be RAM of one page that permits stores if `addend` is not 0, else loads;
-    /// otherwise each access is for the interpreter.
-    fn native_range(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Option<Leave> {
-        let (va, last) = (self.native.address, self.native.value);
-        let access = if self.native.addend != 0 { Access::Store } else { Access::Load };
-        let one_page = (va ^ last) & !(PAGE - 1) == 0 && last >= va;
-        if one_page {
-            if let Some(done) = self.slot_missed(slots, site, last - va + 1, access) {
-                return done;
-            }
-            if self.tlb.addend(self.data.class, va, access).is_none() && self.may_translate_early(access) {
-                // It fills the soft-TLB if it succeeds; a trap here is none yet.
-                let _ = self.translate(va, 1, access);
-            }
-            if let Some(addend) = self.tlb.addend(self.data.class, va, access) {
-                self.native.addend = addend;
-                return None;
-            }
-        }
-        self.retired = self.retired.wrapping_add(self.pending_at(site));
-        Some(Leave::Interpret)
-    }
-
-    fn native_execute(&mut self, site: &Site) -> Option<Leave> {
-        let (before, insn) = (self.pending_at(site), &site.insn);
-        self.retired = self.retired.wrapping_add(before).wrapping_add(1);
-        self.tally.ops[insn.op as usize] += 1;
-        let len = u64::from(insn.len);
-        match execute(self, insn) {
-            Ok(Flow::Next) if !self.fp_settings_changed(insn) => {
-                self.retired = self.retired.wrapping_sub(before).wrapping_sub(1);
-                None
-            }
-            Ok(Flow::Next) => {
-                self.pc = self.pc.wrapping_add(len);
-                Some(Leave::Dispatch)
-            }
-            Ok(Flow::Sync) => {
-                self.pc = self.pc.wrapping_add(len);
-                Some(Leave::Sync)
-            }
-            Ok(Flow::Switch) => Some(Leave::Sync),
-            Ok(Flow::Jump { off }) => {
-                self.pc = self.pc.wrapping_add(off as u64);
-                Some(Leave::Dispatch)
-            }
-            Ok(Flow::JumpReg { target }) => {
-                self.pc = target;
-                Some(Leave::Dispatch)
-            }
-            Ok(Flow::Branch { cond, off }) => {
-                self.pc = self.pc.wrapping_add(if cond != 0 { off as u64 } else { len });
-                Some(Leave::Dispatch)
-            }
-            Err(stop) => {
-                self.retired = self.retired.wrapping_sub(before).wrapping_sub(1);
-                Some(self.leave_for(stop, site))
-            }
-        }
-    }
-
-    /// Whether an instruction may have made [`Native::fp_ready`] untrue without ending its block.
-    fn fp_settings_changed(&self, insn: &Insn) -> bool {
-        use crate::isa::Op::*;
-        let csr = matches!(insn.op, csrrw | csrrs | csrrc | csrrwi | csrrsi | csrrci);
-        csr && matches!(insn.imm as u16, 0x001..=0x003) || self.native.fp_ready != 0 && !self.fp_is_ready()
-    }
-
-    /// Floating point may be done on the host's FPU.
-    pub(crate) fn fp_is_ready(&self) -> bool {
-        self.fpu.is_some() && self.csr.fp_dirty() && self.csr.frm == 0
     }
 }
 

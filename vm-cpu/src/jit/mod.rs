@@ -13,6 +13,7 @@
 pub mod abi;
 pub mod compile;
 pub(crate) mod enter;
+mod helpers;
 pub mod lift;
 mod live;
 pub mod region;

@@ -20,11 +20,6 @@ pub const REGION_INSNS: usize = 300;
 const COLD: u64 = 32;
 /// Code that has a unit already is jumped to instead if it runs this many times as often as the seed.
 const SETTLED: u64 = 8;
-/// A block of fewer instructions that ends in one for the runtime is better interpreted: to enter and leave
-/// a unit takes as long as a dozen instructions of the interpreter.
-const LEAST_BEFORE_RUNTIME: usize = 8;
-/// So is a region of fewer instructions that does not loop.
-const LEAST: usize = 3;
 /// Return addresses that a return is compared with at most.
 const RETURNS: usize = 4;
 
@@ -70,8 +65,6 @@ pub struct Region {
 pub trait Surroundings {
     /// Whether the address has a unit already.
     fn has_unit(&self, gpa: u64) -> bool;
-    /// Whether code is left out that gains nothing.
-    fn selective(&self) -> bool;
 }
 
 /// How an instruction may be left.
@@ -111,7 +104,6 @@ struct Discovery<'a> {
     around: &'a dyn Surroundings,
     page: u64,
     heat: u64,
-    selective: bool,
     insns: BTreeMap<u32, (Insn, Effects)>,
     leaders: BTreeSet<u32>,
     entries: BTreeSet<u32>,
@@ -129,7 +121,6 @@ impl Region {
             around,
             page,
             heat: seed.heat,
-            selective: around.selective(),
             insns: BTreeMap::new(),
             leaders: BTreeSet::new(),
             entries: BTreeSet::from([first]),
@@ -148,10 +139,6 @@ impl Region {
         let mut region = Region { page, blocks: cut(&insns, &leaders, &entries), returns, heat: seed.heat };
         region.connect();
         region.find_cycles();
-        let worth_it = region.len() >= LEAST || region.blocks.iter().any(|block| block.cyclic);
-        if around.selective() && !worth_it {
-            return None;
-        }
         super::live::analyse(&mut region);
         Some(region)
     }
@@ -246,11 +233,6 @@ impl Discovery<'_> {
             return;
         }
         let code = self.blocks.code(block);
-        let ends_in_runtime =
-            code.last().is_some_and(|insn| end_of(insn, &Effects::of(insn)) == End::Runtime);
-        if ends_in_runtime && code.len() < LEAST_BEFORE_RUNTIME && self.selective {
-            return;
-        }
         self.leaders.insert(offset);
         let mut at = offset;
         for insn in code {

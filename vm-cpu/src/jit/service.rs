@@ -300,10 +300,6 @@ impl Surroundings for Jit {
     fn has_unit(&self, gpa: u64) -> bool {
         self.cache.lookup(gpa).is_some()
     }
-
-    fn selective(&self) -> bool {
-        !self.config.wait
-    }
 }
 
 impl Drop for Jit {

@@ -1,0 +1,269 @@
+//! What generated code has the runtime do: accesses that miss, and instructions that it does not cover.
+//!
+//! A helper that changes what decides how the unit runs (the mode, the address space, the pc) does not go
+//! back: it goes on in the unit that follows, or leaves for the dispatcher to find one.
+
+use super::abi::{Leave, Site};
+use super::enter::{self, Roamers};
+use super::slots::{MISSES, PER_MISS, SLOTS, Slot};
+use crate::fp::HostFp;
+use crate::hart::{Core, Stop};
+use crate::isa::emit::Flow;
+use crate::isa::{Insn, execute};
+use vm_mmu::{Access, PAGE};
+
+/// What comes after a helper.
+pub(super) enum Then {
+    /// The unit, behind the instruction.
+    Back,
+    /// The dispatcher.
+    Leave(Leave),
+    /// The unit at this address of code.
+    GoOn(u64),
+}
+
+impl Core {
+    /// Takes the FPU again if a device ran in between.
+    pub(super) fn resume_fp(&mut self) {
+        if self.native.fp_ready != 0 && self.fpu.is_none() {
+            self.fpu = Some(HostFp::enter());
+        }
+    }
+
+    /// Instructions executed before the one of `site` that are not in `retired` yet.
+    fn pending_at(&self, site: &Site) -> u64 {
+        self.native.pending.wrapping_sub(site.rest.into())
+    }
+
+    /// The instruction that a helper was called for has ended early.
+    fn stop_at(&mut self, stop: Stop, site: &Site) -> Then {
+        self.retired = self.retired.wrapping_add(self.pending_at(site));
+        match stop {
+            Stop::Trap if self.traps_to_host() => Then::Leave(Leave::Trap),
+            Stop::Trap => {
+                self.take_trap(self.pc);
+                self.go_on()
+            }
+            Stop::Again => Then::Leave(Leave::Again),
+            Stop::Done => {
+                self.retired += 1;
+                self.pc = self.pc.wrapping_add(site.insn.len.into());
+                Then::Leave(Leave::Dispatch)
+            }
+        }
+    }
+
+    /// On at `pc`, whatever has changed: in a unit if the jump cache knows one.
+    fn go_on(&mut self) -> Then {
+        if self.attention() != 0 || self.cells_gone || self.fence_i || self.pmp_changed {
+            return Then::Leave(Leave::Sync);
+        }
+        self.take_pending_interrupt();
+        match self.jumps.cell(self.pc).and_then(enter::target) {
+            Some(code) => {
+                self.native.page = self.pc & !(PAGE - 1);
+                self.tally.chained += 1;
+                Then::GoOn(code)
+            }
+            None => Then::Leave(Leave::Sync),
+        }
+    }
+
+    /// Whether the unit may go on behind `insn`, which has changed the hart's state: it reads what it knows of
+    /// the mode as it is, and its own page is where it was.
+    fn stays(&mut self, insn: &Insn) -> bool {
+        use crate::isa::Op::*;
+        let page = self.native.page;
+        let harmless = match insn.op {
+            csrrw | csrrs | csrrc | csrrwi | csrrsi | csrrci => true,
+            sfence_vma | sinval_vma => insn.rs1 != 0 && self.x[usize::from(insn.rs1)] & !(PAGE - 1) != page,
+            _ => false,
+        };
+        harmless && !self.pmp_changed && self.native_is_true() && !self.fp_settings_changed(insn)
+    }
+
+    /// Serves a miss of a site's slot by the soft-TLB, if that hits: host minus virtual address.
+    fn refill(&mut self, slot: &mut Slot, va: u64, span: u64, access: Access) -> Option<u64> {
+        let room = PAGE - span.min(PAGE);
+        let class = self.data.class;
+        if va % PAGE > room {
+            return None;
+        }
+        let Some((page, addend)) = self.tlb.lend(class, va, access) else {
+            return self.tlb.addend(class, va, access);
+        };
+        (slot.tag, slot.addend) = (page, addend);
+        Some(addend)
+    }
+
+    /// Counts a miss of a slot; true if there are so many that it is of no use.
+    fn roams(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> bool {
+        let slot = &mut slots[usize::from(site.slot)];
+        slot.misses += 1;
+        if slot.misses < MISSES {
+            return false;
+        }
+        let now = self.retired as u32;
+        let ran = now.wrapping_sub(slot.since);
+        (slot.misses, slot.since) = (0, now);
+        if ran >= u32::from(MISSES) * PER_MISS {
+            return false;
+        }
+        // Others of the unit may be like it.
+        let first = slot.first;
+        let header = &slots[usize::from(first)];
+        let (number, end) = (header.addend, usize::from(first) + header.len as usize);
+        let often = |at: &usize| slots.get(*at).is_some_and(|slot| slot.misses > MISSES / 4);
+        let mut sites: Vec<u16> = (usize::from(first) + 1..end).filter(often).map(|at| at as u16).collect();
+        sites.push(site.slot);
+        self.roamers = Some(Roamers { number: number as u32, slots: sites });
+        true
+    }
+
+    /// What a slot's miss comes to: the addend, or that the unit had better be made anew.
+    fn slot_missed(
+        &mut self,
+        slots: &mut [Slot; SLOTS],
+        site: &Site,
+        span: u64,
+        access: Access,
+    ) -> Option<Then> {
+        if site.slot == 0 {
+            return None;
+        }
+        if self.roams(slots, site) {
+            self.retired = self.retired.wrapping_add(self.pending_at(site));
+            return Some(Then::Leave(Leave::Interpret));
+        }
+        let header = slots[usize::from(slots[usize::from(site.slot)].first)].tag;
+        if header >> 32 != u64::from(self.tlb.stamp(self.data.class)) {
+            return None; // ids have changed since the unit was entered
+        }
+        let va = self.native.address;
+        self.native.addend = self.refill(&mut slots[usize::from(site.slot)], va, span, access)?;
+        Some(Then::Back)
+    }
+
+    pub(super) fn native_load(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Then {
+        let va = self.native.address;
+        if let Some(done) = self.slot_missed(slots, site, 1 << site.size, Access::Load) {
+            return done;
+        }
+        let value = match site.size {
+            0 => self.load_word::<u8>(va).map(u64::from),
+            1 => self.load_word::<u16>(va).map(u64::from),
+            2 => self.load_word::<u32>(va).map(u64::from),
+            _ => self.load_word::<u64>(va),
+        };
+        match value {
+            Ok(value) => {
+                self.native.bounce[0] = value;
+                self.bounce(va);
+                Then::Back
+            }
+            Err(stop) => self.stop_at(stop, site),
+        }
+    }
+
+    pub(super) fn native_store(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Then {
+        let (va, value) = (self.native.address, self.native.value);
+        if let Some(done) = self.slot_missed(slots, site, 1 << site.size, Access::Store) {
+            return done;
+        }
+        let done = match site.size {
+            0 => self.store_word(va, value as u8),
+            1 => self.store_word(va, value as u16),
+            2 => self.store_word(va, value as u32),
+            _ => self.store_word(va, value),
+        };
+        match done {
+            Ok(()) => {
+                self.bounce(va);
+                Then::Back
+            }
+            Err(stop) => self.stop_at(stop, site),
+        }
+    }
+
+    /// The access that follows in the unit goes to the bounce buffer.
+    fn bounce(&mut self, va: u64) {
+        self.native.addend = (&raw const self.native.bounce as u64).wrapping_sub(va);
+    }
+
+    /// All of `address..=value` must be RAM of one page that permits stores if `addend` is not 0, else loads;
+    /// otherwise each access is for the interpreter.
+    pub(super) fn native_range(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Then {
+        let (va, last) = (self.native.address, self.native.value);
+        let access = if self.native.addend != 0 { Access::Store } else { Access::Load };
+        let one_page = (va ^ last) & !(PAGE - 1) == 0 && last >= va;
+        if one_page {
+            if let Some(done) = self.slot_missed(slots, site, last - va + 1, access) {
+                return done;
+            }
+            if self.tlb.addend(self.data.class, va, access).is_none() && self.may_translate_early(access) {
+                // It fills the soft-TLB if it succeeds; a trap here is none yet.
+                let _ = self.translate(va, 1, access);
+            }
+            if let Some(addend) = self.tlb.addend(self.data.class, va, access) {
+                self.native.addend = addend;
+                return Then::Back;
+            }
+        }
+        self.retired = self.retired.wrapping_add(self.pending_at(site));
+        Then::Leave(Leave::Interpret)
+    }
+
+    pub(super) fn native_execute(&mut self, site: &Site) -> Then {
+        let (before, insn) = (self.pending_at(site), &site.insn);
+        self.retired = self.retired.wrapping_add(before).wrapping_add(1);
+        self.tally.ops[insn.op as usize] += 1;
+        let len = u64::from(insn.len);
+        match execute(self, insn) {
+            Ok(Flow::Next) if !self.fp_settings_changed(insn) => {
+                self.retired = self.retired.wrapping_sub(before).wrapping_sub(1);
+                Then::Back
+            }
+            Ok(Flow::Sync) if self.stays(insn) => {
+                self.pc = self.pc.wrapping_add(len);
+                if self.take_pending_interrupt() {
+                    return self.go_on();
+                }
+                self.retired = self.retired.wrapping_sub(before).wrapping_sub(1);
+                Then::Back
+            }
+            Ok(Flow::Next | Flow::Sync) => {
+                self.pc = self.pc.wrapping_add(len);
+                self.go_on()
+            }
+            Ok(Flow::Switch) => self.go_on(),
+            Ok(Flow::Jump { off }) => {
+                self.pc = self.pc.wrapping_add(off as u64);
+                Then::Leave(Leave::Dispatch)
+            }
+            Ok(Flow::JumpReg { target }) => {
+                self.pc = target;
+                Then::Leave(Leave::Dispatch)
+            }
+            Ok(Flow::Branch { cond, off }) => {
+                self.pc = self.pc.wrapping_add(if cond != 0 { off as u64 } else { len });
+                Then::Leave(Leave::Dispatch)
+            }
+            Err(stop) => {
+                self.retired = self.retired.wrapping_sub(before).wrapping_sub(1);
+                self.stop_at(stop, site)
+            }
+        }
+    }
+
+    /// Whether an instruction may have made [`Native::fp_ready`] untrue without ending its block.
+    fn fp_settings_changed(&self, insn: &Insn) -> bool {
+        use crate::isa::Op::*;
+        let csr = matches!(insn.op, csrrw | csrrs | csrrc | csrrwi | csrrsi | csrrci);
+        csr && matches!(insn.imm as u16, 0x001..=0x003) || self.native.fp_ready != 0 && !self.fp_is_ready()
+    }
+
+    /// Floating point may be done on the host's FPU.
+    pub(crate) fn fp_is_ready(&self) -> bool {
+        self.fpu.is_some() && self.csr.fp_dirty() && self.csr.frm == 0
+    }
+}
