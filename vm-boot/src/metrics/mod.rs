@@ -55,6 +55,9 @@ pub struct Hart {
     pub interpreted: u64,
     /// Times compiled code was entered from the dispatcher.
     pub entries: u64,
+    /// Times it went on elsewhere after a trap, a return from one or another change of state, without the
+    /// dispatcher.
+    pub chained: u64,
     /// Times it was left, by cause.
     pub leaves: BTreeMap<String, u64>,
     /// Calls of helpers by compiled code.
@@ -96,6 +99,7 @@ impl From<Tally> for Hart {
             compiled: tally.compiled,
             interpreted: tally.retired.saturating_sub(tally.compiled),
             entries: tally.entries,
+            chained: tally.chained,
             leaves: tally.leaves_by_name().collect(),
             helpers: tally.helpers_by_name().collect(),
             helped: tally.ops_by_name().collect(),
@@ -131,7 +135,7 @@ impl Hart {
         }
     }
 
-    fn counts(&mut self) -> [&mut u64; 23] {
+    fn counts(&mut self) -> [&mut u64; 24] {
         let TlbStats { fills, borrows, flush_all, flush_asid, flush_page, large_steps, sum_kills, revokes } =
             &mut self.tlb;
         [
@@ -139,6 +143,7 @@ impl Hart {
             &mut self.compiled,
             &mut self.interpreted,
             &mut self.entries,
+            &mut self.chained,
             &mut self.lookups,
             &mut self.jump_cache_misses,
             &mut self.decoded_blocks,

@@ -72,8 +72,9 @@ fn execution(text: &mut Lines, sum: &Hart) {
     text.line(
         "entries",
         format_args!(
-            "{} into compiled code, {each} instructions each; left for {}",
+            "{} into compiled code, {each} instructions each; {} times on after a trap; left for {}",
             count(sum.entries),
+            count(sum.chained),
             shares(&sum.leaves)
         ),
     );
