@@ -3,6 +3,7 @@
 //! Registers are bits of a `u64`: x in the low half, f in the high half. Whatever may leave the unit
 //! stores the registers that are dirty there, so leaving is a use of them.
 
+use super::lift::leaves_raw;
 use super::region::{Region, RegionBlock};
 use crate::isa::effects::Effects;
 
@@ -27,6 +28,7 @@ struct Summary {
 /// Fills in [`RegionBlock::dirty`] and [`RegionBlock::live`].
 pub fn analyse(region: &mut Region) {
     spread_dirt(region);
+    agree_on_raw(region);
     let summaries: Vec<Summary> = region.blocks.iter().map(summary).collect();
     let mut changed = true;
     while changed {
@@ -53,6 +55,31 @@ fn spread_dirt(region: &mut Region) {
             }
         }
     }
+}
+
+/// Fills in [`RegionBlock::raw`]: a register is raw where a block begins if it is on every way there, and
+/// exact where code outside may come in.
+fn agree_on_raw(region: &mut Region) {
+    let may_be_raw = |block: &RegionBlock| if block.entry { 0 } else { (block.dirty >> 32) as u32 };
+    region.blocks.iter_mut().for_each(|block| block.raw = may_be_raw(block));
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for at in 0..region.blocks.len() {
+            let out = raw_after(&region.blocks[at]);
+            for to in region.blocks[at].successors.clone() {
+                changed |= region.blocks[to].raw & !out != 0;
+                region.blocks[to].raw &= out;
+            }
+        }
+    }
+}
+
+fn raw_after(block: &RegionBlock) -> u32 {
+    block.effects.iter().fold(block.raw, |raw, effects| {
+        let raw = if stores_first(block, effects) { 0 } else { raw };
+        raw & !effects.f_written | leaves_raw(effects)
+    })
 }
 
 /// Registers that are dirty before and after each instruction of a block.

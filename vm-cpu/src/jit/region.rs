@@ -46,6 +46,8 @@ pub struct RegionBlock {
     pub live: u64,
     /// Registers that may differ from the hart's state when the block begins.
     pub dirty: u64,
+    /// FP registers that hold what an operation left, when the block begins: the others hold exact images.
+    pub raw: u32,
 }
 
 /// Code to be compiled as one unit.
@@ -308,6 +310,7 @@ fn cut(
             cyclic: false,
             live: 0,
             dirty: 0,
+            raw: 0,
         };
         while let Some(&(insn, effects)) = insns.get(&block.end) {
             block.insns.push(Insn { at: ((block.end - offset) / 2) as u8, ..insn });

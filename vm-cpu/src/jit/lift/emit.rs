@@ -100,7 +100,10 @@ impl Emit for Lifter<'_, '_> {
     }
 
     fn f(&mut self, r: u8) -> Value {
-        self.f_bits(r)
+        let effects = &self.this().effects[self.insn];
+        let by_register = effects.float.is_some() || matches!(effects.access, Some((Size::D, true)));
+        // Operations and stores take what they need of a register by its number.
+        if by_register { self.iconst(0) } else { self.f_bits(r) }
     }
 
     fn set_f(&mut self, r: u8, v: Value) {

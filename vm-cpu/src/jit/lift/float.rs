@@ -38,9 +38,16 @@ pub(super) struct State {
     single: [Option<Value>; 32],
     /// The FP value behind an integer value just made, with its format: to go to a register as it is.
     made: Option<(Value, Value, Fmt)>,
+    /// The same for an image that is no operation's result, and has to stay as it is.
+    moved: Option<(Value, Value)>,
 }
 
 impl State {
+    /// At the start of a block in which some registers may hold a NaN that is not canonical.
+    pub fn with_raw(raw: u32) -> State {
+        State { raw, ..State::default() }
+    }
+
     /// The registers have been made whole and may have changed.
     pub fn forget(&mut self) {
         *self = State::default();
@@ -85,7 +92,14 @@ impl Lifter<'_, '_> {
     /// Raw bits of an FP register, canonical.
     pub(super) fn f_bits(&mut self, r: u8) -> Value {
         let value = self.canonical_f(r.into());
-        self.b.ins().bitcast(I64, ir_flags(), value)
+        self.image(value)
+    }
+
+    /// The bits of a value that goes to a register, or elsewhere, as it is.
+    fn image(&mut self, value: Value) -> Value {
+        let bits = self.b.ins().bitcast(I64, ir_flags(), value);
+        self.float.moved = Some((bits, value));
+        bits
     }
 
     /// The FP register as it may be seen.
@@ -98,10 +112,28 @@ impl Lifter<'_, '_> {
         self.canonical_d(value)
     }
 
-    fn canonical_d(&mut self, value: Value) -> Value {
+    /// The same where the unit is left: without a branch, which would be among what runs often.
+    pub(super) fn canonical_f_at_exit(&mut self, r: usize) -> Value {
+        let var = self.f_var(r);
+        let value = self.b.use_var(var);
+        if self.float.raw >> r & 1 == 0 {
+            return value;
+        }
         let nan = self.b.ins().f64const(f64::from_bits(NAN_D));
         let bad = self.b.ins().fcmp(FloatCC::Unordered, value, value);
         self.b.ins().select(bad, nan, value)
+    }
+
+    fn canonical_d(&mut self, value: Value) -> Value {
+        let bad = self.b.ins().fcmp(FloatCC::Unordered, value, value);
+        let (cold, go_on) = (self.cold_block(), self.b.create_block());
+        let result = self.b.append_block_param(go_on, F64);
+        self.b.ins().brif(bad, cold, &[], go_on, &[value.into()]);
+        self.go_on_in(cold);
+        let nan = self.b.ins().f64const(f64::from_bits(NAN_D));
+        self.b.ins().jump(go_on, &[nan.into()]);
+        self.go_on_in(go_on);
+        result
     }
 
     /// Writes an FP register from an integer value: the operation's result behind it, if there is one.
@@ -118,7 +150,11 @@ impl Lifter<'_, '_> {
             _ => {
                 self.float.single[r] = None;
                 self.float.raw &= !(1 << r);
-                (self.b.ins().bitcast(F64, ir_flags(), bits), false)
+                let value = match self.float.moved {
+                    Some((moved, value)) if moved == bits => value,
+                    _ => self.b.ins().bitcast(F64, ir_flags(), bits),
+                };
+                (value, false)
             }
         };
         if operation {
@@ -163,28 +199,31 @@ impl Lifter<'_, '_> {
         self.b.ins().store(flags, value, self.hart, native!(sink));
     }
 
-    /// Before an edge within the region: every register as it may be seen, every operation done.
+    /// Before an edge within the region: every register as the blocks behind it expect, every operation
+    /// done.
     pub(super) fn settle_floats(&mut self) {
-        let successors = self.this().successors.clone();
-        let live = successors.iter().fold(u64::MAX, |live, &to| live & self.region.blocks[to].live) >> 32;
+        let successors = &self.this().successors;
+        let behind = successors.iter().map(|&to| &self.region.blocks[to]);
+        let live = behind.clone().fold(u64::MAX, |live, to| live & to.live) >> 32;
+        let raw = behind.fold(u32::MAX, |raw, to| raw & to.raw);
         for r in 0..32 {
             if self.float.loose >> r & 1 != 0 && live >> r & 1 == 0 {
                 self.keep(r);
             }
         }
-        self.make_canonical();
+        self.make_canonical(!raw);
     }
 
-    /// Every FP register as it may be seen.
-    pub(super) fn make_canonical(&mut self) {
+    /// FP registers `which` as they may be seen.
+    pub(super) fn make_canonical(&mut self, which: u32) {
         for r in 0..32 {
-            if self.float.raw >> r & 1 != 0 {
+            if (self.float.raw & which) >> r & 1 != 0 {
                 let value = self.canonical_f(r);
                 let var = self.f_var(r);
                 self.b.def_var(var, value);
             }
         }
-        self.float.raw = 0;
+        self.float.raw &= !which;
     }
 
     /// What a store stores: an FP register as it may be seen, or the integer value.
@@ -206,10 +245,9 @@ impl Lifter<'_, '_> {
             return self.load_int(insn, m);
         }
         let value = self.load_float(insn, Size::D);
-        let bits = self.b.ins().bitcast(I64, ir_flags(), value);
         // Not an operation's result: it goes to its register bit by bit.
         self.float.made = None;
-        bits
+        self.image(value)
     }
 
     /// An operand in its format; a badly boxed one reads as the canonical NaN.
@@ -235,16 +273,20 @@ impl Lifter<'_, '_> {
         value
     }
 
-    /// An operand that the compiler takes for new whenever this point is passed.
-    fn fresh_operand(&mut self, fmt: Fmt, r: u8) -> Value {
+    /// An operand that the compiler takes for new whenever this point is passed, unless one of the `others`
+    /// is.
+    fn fresh_operand(&mut self, fmt: Fmt, r: u8, others: &[u8]) -> Value {
         let value = self.operand(fmt, r);
-        if self.float.anchored >> r & 1 != 0 || !self.unchanged_in_a_loop(r) {
+        let is_fresh = |&r: &u8| self.float.anchored >> r & 1 != 0 || !self.unchanged_in_a_loop(r);
+        if is_fresh(&r) || others.iter().any(is_fresh) {
             return value;
         }
         self.sink(value);
+        // Not in the format that was stored, or the compiler would see what it is.
         let flags = self.kinds.state;
-        let ty = if fmt == Fmt::D { F64 } else { F32 };
-        let value = self.b.ins().load(ty, flags, self.hart, native!(sink));
+        let (bits, ty) = if fmt == Fmt::D { (I64, F64) } else { (I32, F32) };
+        let image = self.b.ins().load(bits, flags, self.hart, native!(sink));
+        let value = self.b.ins().bitcast(ty, ir_flags(), image);
         let r = usize::from(r);
         self.float.anchored |= 1 << r;
         if fmt == Fmt::S {
@@ -288,7 +330,7 @@ impl Lifter<'_, '_> {
             Fp::Min | Fp::Max => self.extreme_of(i, op, fmt),
             Fp::Madd | Fp::Msub | Fp::Nmsub | Fp::Nmadd => self.fused(i, op, fmt),
             Fp::FromFmt(from) => {
-                let a = self.fresh_operand(from, i.rs1);
+                let a = self.fresh_operand(from, i.rs1, &[]);
                 let value = match from {
                     Fmt::S => self.b.ins().fpromote(F64, a),
                     _ => self.b.ins().fdemote(F32, a),
@@ -296,12 +338,12 @@ impl Lifter<'_, '_> {
                 self.make(value, fmt)
             }
             Fp::Sqrt => {
-                let a = self.fresh_operand(fmt, i.rs1);
+                let a = self.fresh_operand(fmt, i.rs1, &[]);
                 let value = self.b.ins().sqrt(a);
                 self.make(value, fmt)
             }
             _ => {
-                let a = self.fresh_operand(fmt, i.rs1);
+                let a = self.fresh_operand(fmt, i.rs1, &[i.rs2]);
                 let b = self.operand(fmt, i.rs2);
                 let value = match op {
                     Fp::Add => self.b.ins().fadd(a, b),
@@ -356,7 +398,7 @@ impl Lifter<'_, '_> {
     }
 
     fn fused(&mut self, i: &Insn, op: Fp, fmt: Fmt) -> Value {
-        let a = self.fresh_operand(fmt, i.rs1);
+        let a = self.fresh_operand(fmt, i.rs1, &[i.rs2, i.rs3]);
         let (b, c) = (self.operand(fmt, i.rs2), self.operand(fmt, i.rs3));
         let a = if matches!(op, Fp::Nmsub | Fp::Nmadd) { self.b.ins().fneg(a) } else { a };
         let c = if matches!(op, Fp::Msub | Fp::Nmadd) { self.b.ins().fneg(c) } else { c };
@@ -370,7 +412,7 @@ impl Lifter<'_, '_> {
 
     /// `feq` is quiet; `flt` and `fle` are not, so a NaN is for the runtime.
     fn compare(&mut self, i: &Insn, op: Fp, fmt: Fmt) -> Value {
-        let (a, b) = (self.fresh_operand(fmt, i.rs1), self.operand(fmt, i.rs2));
+        let (a, b) = (self.fresh_operand(fmt, i.rs1, &[i.rs2]), self.operand(fmt, i.rs2));
         let rare = self.b.ins().fcmp(FloatCC::Unordered, a, b);
         let end = self.unless(rare);
         let code = match op {
@@ -385,7 +427,7 @@ impl Lifter<'_, '_> {
 
     /// Truncation, where the operand is surely in range.
     fn convert_to_int(&mut self, i: &Insn, int: Int, fmt: Fmt) -> Value {
-        let a = self.fresh_operand(fmt, i.rs1);
+        let a = self.fresh_operand(fmt, i.rs1, &[]);
         let (magnitude, limit) = match int {
             Int::W => (self.b.ins().fabs(a), 31),
             Int::L => (self.b.ins().fabs(a), 63),
@@ -454,10 +496,16 @@ impl Lifter<'_, '_> {
         if fmt == Fmt::S {
             return self.sign_of_single(i, op);
         }
-        let a = self.f_bits(i.rs1);
-        if op == Fp::Sgnj && i.rs1 == i.rs2 {
-            return a;
+        if i.rs1 == i.rs2 {
+            let value = self.canonical_f(i.rs1.into());
+            let value = match op {
+                Fp::Sgnj => value,
+                Fp::Sgnjn => self.b.ins().fneg(value),
+                _ => self.b.ins().fabs(value),
+            };
+            return self.image(value);
         }
+        let a = self.f_bits(i.rs1);
         let b = self.f_bits(i.rs2);
         let mixed = match op {
             Fp::Sgnjx => {
@@ -504,7 +552,7 @@ impl Lifter<'_, '_> {
 
     /// `fmin`, `fmax`: NaNs are for the runtime; of two zeros the signs decide.
     fn extreme_of(&mut self, i: &Insn, op: Fp, fmt: Fmt) -> Value {
-        let (a, b) = (self.fresh_operand(fmt, i.rs1), self.operand(fmt, i.rs2));
+        let (a, b) = (self.fresh_operand(fmt, i.rs1, &[i.rs2]), self.operand(fmt, i.rs2));
         let rare = self.b.ins().fcmp(FloatCC::Unordered, a, b);
         let end = self.unless(rare);
         let code = if op == Fp::Min { FloatCC::LessThan } else { FloatCC::GreaterThan };
@@ -518,6 +566,16 @@ impl Lifter<'_, '_> {
         let value = self.b.ins().select(equal, same, unequal);
         let value = self.finish(end, value);
         self.make(value, fmt)
+    }
+}
+
+/// FP registers that come out of an instruction as an operation left them: perhaps with a NaN that is not
+/// canonical. The others come out as they may be seen.
+pub fn leaves_raw(effects: &Effects) -> u32 {
+    match effects.float {
+        Some((Fp::Sgnj | Fp::Sgnjn | Fp::Sgnjx, ..)) => 0,
+        Some((_, Fmt::D, _)) => effects.f_written,
+        _ => 0,
     }
 }
 

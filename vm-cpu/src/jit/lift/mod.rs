@@ -14,6 +14,7 @@ mod memory;
 mod runtime;
 mod slots;
 
+pub(super) use self::float::leaves_raw;
 pub(super) use self::memory::checks;
 
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -316,7 +317,7 @@ impl Lifter<'_, '_> {
         }
         for r in 0..32 {
             if self.dirty >> (32 + r) & 1 != 0 {
-                let value = self.canonical_f(r);
+                let value = self.canonical_f_at_exit(r);
                 self.set_word(abi::f_offset(r), value);
             }
         }
@@ -335,7 +336,7 @@ impl Lifter<'_, '_> {
         self.compared = None;
         self.groups =
             if self.place.options.group { memory::plan(self.this()) } else { memory::Groups::default() };
-        self.float = float::State::default();
+        self.float = float::State::with_raw(self.region.blocks[at].raw);
         self.b.switch_to_block(self.blocks[at]);
         if self.region.blocks[at].head {
             self.look_up();
@@ -356,6 +357,7 @@ impl Lifter<'_, '_> {
                 continue;
             }
             if live::stores_first(block, effects) {
+                self.make_canonical(u32::MAX);
                 self.spill();
                 self.dirty = 0;
             }
