@@ -65,8 +65,9 @@ unit: ## every test of the workspace, optimised, with overflow and debug checks 
 	$(CARGO) test --workspace --profile checked --no-fail-fast
 
 bench: ## measure against QEMU and native code, print medians and ratios
-	@tools/set-up boot bench
+	@tools/set-up boot debian bench
 	$(CARGO) build --release -p vm-boot -p images
 	$(IMAGES) linux-busybox
+	$(IMAGES) debian
 	$(IMAGES) qemu
 	$(CARGO) run --release -p tests --bin bench -- $(BENCH)

@@ -5,6 +5,7 @@
 
 pub mod bare;
 pub mod bench;
+pub mod debian;
 pub mod facts;
 pub mod fuzz;
 pub mod guest;

@@ -1,5 +1,6 @@
 //! A program that is talked to: what it prints is waited for, what a person would type is sent.
 
+use crate::bench::process::cpu_of;
 use crate::host::chunks;
 use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -33,6 +34,11 @@ impl Session {
     /// Time since it was started.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// CPU time of all its threads so far.
+    pub fn cpu(&self) -> Duration {
+        cpu_of(self.child.id()).expect("it runs still")
     }
 
     /// Types `text`.

@@ -1,16 +1,7 @@
 //! A whole distribution on a disk: Debian boots to its login, works, and leaves its file system in order, also
 //! after a host that ended the machine in the middle of a write.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
-
-use tests::host::{Outcome, program, repository, run_limited, scratch, vm_boot};
-use tests::session::Session;
-
-/// Far more than any step takes, on a busy host with every check on.
-const LIMIT: Duration = Duration::from_secs(400);
-const PROMPT: &str = "ready> ";
+use tests::debian::{Debian, Disk};
 
 /// Four threads that count under one lock.
 const THREADS: &str = r#"cat >threads.c <<'END'
@@ -42,77 +33,10 @@ const LOAD: &str = "while :; do
     sync
 done &";
 
-fn image(file: &str) -> PathBuf {
-    let path = repository("images/out/debian").join(file);
-    assert!(path.exists(), "expected {}: `cargo run -p images -- debian` puts it there", path.display());
-    path
-}
-
-/// A copy of the image's disk. Not in `/tmp`, which may be memory.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn new() -> Disk {
-        let disk = Disk(tempfile::tempdir_in(scratch("debian")).expect("a temporary directory"));
-        let mut copy = Command::new("cp");
-        copy.args(["--sparse=always", "--reflink=auto"]).arg(image("disk.img")).arg(disk.path());
-        let Outcome { code, output, .. } = run_limited(&mut copy, LIMIT);
-        assert_eq!(code, Some(0), "cp: {output}");
-        disk
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("disk.img")
-    }
-
-    /// What `e2fsck` says of it, which must find nothing to repair.
-    fn check(&self) -> String {
-        let mut check = program("e2fsck", "e2fsprogs");
-        let Outcome { code, output, .. } =
-            run_limited(check.env("LC_ALL", "C").arg("-fn").arg(self.path()), LIMIT);
-        assert_eq!(code, Some(0), "{output}");
-        output
-    }
-}
-
-/// Debian with root logged in, at the prompt of a shell that does not echo.
-struct Debian(Session);
-
-impl Debian {
-    fn boot(disk: &Path, cpus: &str) -> Debian {
-        let mut command = Command::new(vm_boot());
-        // In an option of several fields a comma is doubled to stand for itself.
-        let disk = disk.display().to_string().replace(',', ",,");
-        command.args(["run", "--memory", "1G", "--cpus", cpus, "--append", "console=ttyS0 root=/dev/vda rw"]);
-        command.arg("--kernel").arg(image("Image")).arg("--initrd").arg(image("initramfs.cpio"));
-        command.args(["--disk", &format!("file={disk}")]);
-        let mut session = Session::start(&mut command);
-        session.expect("login: ", LIMIT);
-        session.send("root\r");
-        session.expect("# ", LIMIT);
-        // In two parts, so that what is typed is not taken for what is printed.
-        session.send("stty -echo; PS1='rea''dy> ' exec sh\r");
-        session.expect(PROMPT, LIMIT);
-        Debian(session)
-    }
-
-    /// What a command prints.
-    fn ask(&mut self, command: &str) -> String {
-        self.0.send(&format!("{command}\r"));
-        self.0.expect(PROMPT, LIMIT)
-    }
-
-    fn power_off(mut self) {
-        self.0.send("poweroff\r");
-        let (code, last) = self.0.end(LIMIT);
-        assert_eq!(code, Some(0), "{last}");
-    }
-}
-
 #[test]
 fn debian_boots_works_and_powers_off_in_order() {
     let disk = Disk::new();
-    let mut debian = Debian::boot(&disk.path(), "2");
+    let mut debian = Debian::boot(&disk.path(), "2", &[]);
     let packages = debian.ask("apt list --installed 2>/dev/null | wc -l");
     assert!(packages.trim().parse::<u32>().is_ok_and(|count| count > 100), "{packages}");
     let python = debian.ask("python3 -c 'import math, sys; print(sys.version_info[0], math.sqrt(2))'");
@@ -130,14 +54,14 @@ fn debian_boots_works_and_powers_off_in_order() {
 #[test]
 fn a_machine_killed_while_it_writes_boots_again_and_mends_its_disk() {
     let disk = Disk::new();
-    let mut debian = Debian::boot(&disk.path(), "1");
+    let mut debian = Debian::boot(&disk.path(), "1", &[]);
     let kept = debian.ask("dd if=/dev/urandom of=kept bs=64k count=16 2>/dev/null; sync; sha256sum kept");
     assert!(kept.contains("  kept"), "{kept}");
     debian.ask(LOAD);
     debian.ask("while [ ! -e old9 ]; do sleep 0.1; done; sleep 2");
     debian.0.kill();
 
-    let mut debian = Debian::boot(&disk.path(), "1");
+    let mut debian = Debian::boot(&disk.path(), "1", &[]);
     let log = debian.ask("dmesg | grep EXT4");
     assert!(log.contains("recovery complete"), "{log}");
     assert_eq!(debian.ask("sha256sum kept"), kept);

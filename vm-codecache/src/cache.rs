@@ -54,6 +54,12 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
         self.core.reserve()
     }
 
+    /// Whether code of `bytes` would find room now. If not, a sweep makes some, which takes calls of
+    /// [`CodeCache::poll`] and an epoch: who can wait should, before it makes the code.
+    pub fn has_room(&self, zone: Zone, bytes: usize) -> bool {
+        self.core.zones.has_room(zone, bytes)
+    }
+
     /// Address of the cell of a guest-physical address, for the code of the ticket's translation to
     /// jump through: `jmp [cell]`. It stays this address's for as long as the ticket and then the
     /// translation live. When all cells are taken the answer is one that always leads to the stub.

@@ -283,6 +283,15 @@ impl Zones {
         !open && self.segment(segment).pieces.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether fresh code of `bytes` finds room now.
+    pub fn has_room(&self, zone: Zone, bytes: usize) -> bool {
+        let (lines, per_segment) = (bytes.div_ceil(LINE), self.segment / LINE);
+        let room = self.areas[zone as usize].room.lock();
+        let open = &room.open[Purpose::Fresh as usize];
+        room.free.len() > self.reserve(zone)
+            || open.as_ref().is_some_and(|open| open.mark as usize + lines <= per_segment)
+    }
+
     /// Free segments of a zone.
     pub fn free_segments(&self, zone: Zone) -> usize {
         self.areas[zone as usize].room.lock().free.len()
@@ -350,7 +359,9 @@ mod tests {
         let zones = zones();
         let full =
             |zone| (0..).take_while(|_| zones.allot(zone, Purpose::Fresh, 8192, |_| ()).is_some()).count();
+        assert!(zones.has_room(Zone::Long, 8192));
         assert_eq!((full(Zone::Short), full(Zone::Long)), (4, 3));
+        assert!(!zones.has_room(Zone::Long, 64), "what is left is for survivors");
         assert!(zones.allot(Zone::Long, Purpose::Survivor, 8192, |_| ()).is_some());
         assert!(zones.allot(Zone::Long, Purpose::Fresh, 8193, |_| ()).is_none(), "longer than a segment");
     }

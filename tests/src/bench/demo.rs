@@ -33,7 +33,7 @@ pub fn parse(line: &str) -> Option<Micro> {
 
 fn start(machine: Machine, append: &str) -> Result<Process> {
     let kernel: PathBuf = repository("images/demo/demo.bin");
-    let guest = Guest { kernel: &kernel, initrd: None, append, memory: MEMORY, options: &[] };
+    let guest = Guest { kernel: &kernel, initrd: None, append, memory: MEMORY, disk: None, options: &[] };
     Process::start(&mut machine.command(&guest)?)
 }
 

@@ -33,8 +33,14 @@ pub struct Boot {
 /// Boots to the shell's marker and ends the machine there.
 pub fn boot(machine: Machine) -> Result<Boot> {
     let (kernel, initrd) = (image("Image")?, image("initramfs.cpio")?);
-    let guest =
-        Guest { kernel: &kernel, initrd: Some(&initrd), append: APPEND, memory: MEMORY, options: &[] };
+    let guest = Guest {
+        kernel: &kernel,
+        initrd: Some(&initrd),
+        append: APPEND,
+        memory: MEMORY,
+        disk: None,
+        options: &[],
+    };
     let mut process = Process::start(&mut machine.command(&guest)?)?;
     process.wait_for(MARKER).with_context(|| format!("booting Linux on {}", machine.name()))?;
     let wall = process.elapsed();
@@ -57,7 +63,14 @@ pub fn prepare(names: &[String], length: Length) -> Result<PathBuf> {
 /// Boots an initramfs of [`prepare`] and collects what its programs took. `options` are for `vm-boot`.
 pub fn run(machine: Machine, initramfs: &Path, options: &[&str]) -> Result<Vec<GuestRun>> {
     let kernel = image("Image")?;
-    let guest = Guest { kernel: &kernel, initrd: Some(initramfs), append: APPEND, memory: MEMORY, options };
+    let guest = Guest {
+        kernel: &kernel,
+        initrd: Some(initramfs),
+        append: APPEND,
+        memory: MEMORY,
+        disk: None,
+        options,
+    };
     let mut process = Process::start(&mut machine.command(&guest)?)?;
     let (mut runs, mut begun) = (Vec::new(), None);
     while let Some(line) = process.line()? {

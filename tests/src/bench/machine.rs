@@ -1,5 +1,6 @@
 //! The machines that are compared: `vm-boot` and QEMU, with the same kernel, memory and number of harts.
 
+use crate::debian::disk_option;
 use crate::host::{repository, vm_boot};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ pub struct Guest<'a> {
     pub append: &'a str,
     /// As both machines write it: `8M`.
     pub memory: &'a str,
+    /// Raw image of a disk.
+    pub disk: Option<&'a Path>,
     /// More options for `vm-boot`.
     pub options: &'a [&'a str],
 }
@@ -48,6 +51,16 @@ impl Machine {
         };
         if let Some(initrd) = guest.initrd {
             command.arg(self.option("initrd")).arg(initrd);
+        }
+        match (self, guest.disk) {
+            (_, None) => {}
+            (Machine::VmBoot, Some(disk)) => {
+                command.arg("--disk").arg(disk_option(disk));
+            }
+            (Machine::Qemu, Some(disk)) => {
+                command.arg("-drive").arg(disk_option(disk) + ",if=none,id=disk,format=raw");
+                command.args(["-device", "virtio-blk-device,drive=disk"]);
+            }
         }
         command.arg(self.option("kernel")).arg(guest.kernel);
         command.arg(self.option("append")).arg(guest.append);

@@ -7,6 +7,8 @@
 //! differs between machines ends the bench.
 
 pub mod copy;
+pub mod crowded;
+pub mod debian;
 pub mod demo;
 pub mod latency;
 pub mod limits;

@@ -88,19 +88,7 @@ impl Process {
 
     /// CPU time of all its threads so far.
     pub fn cpu(&self) -> Result<Duration> {
-        let pid = libc::pid_t::try_from(self.child.id())?;
-        let mut clock = 0;
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: both calls only write through the pointers they are given, which are of locals of the right
-        // types; the process has not been waited for, so its id is still its own.
-        let failed = unsafe {
-            libc::clock_getcpuclockid(pid, &raw mut clock) != 0
-                || libc::clock_gettime(clock, &raw mut time) != 0
-        };
-        if failed {
-            bail!("the CPU clock of process {pid} cannot be read: {}", std::io::Error::last_os_error());
-        }
-        Ok(Duration::new(time.tv_sec.try_into()?, time.tv_nsec.try_into()?))
+        cpu_of(self.child.id())
     }
 
     /// Time since it was started.
@@ -150,6 +138,22 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
     }
+}
+
+/// CPU time so far of all threads of a process that has not been waited for.
+pub fn cpu_of(process: u32) -> Result<Duration> {
+    let pid = libc::pid_t::try_from(process)?;
+    let mut clock = 0;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: both calls only write through the pointers they are given, which are of locals of the right types.
+    // A process that is gone is an error, not undefined.
+    let failed = unsafe {
+        libc::clock_getcpuclockid(pid, &raw mut clock) != 0 || libc::clock_gettime(clock, &raw mut time) != 0
+    };
+    if failed {
+        bail!("the CPU clock of process {pid} cannot be read: {}", std::io::Error::last_os_error());
+    }
+    Ok(Duration::new(time.tv_sec.try_into()?, time.tv_nsec.try_into()?))
 }
 
 fn duration(t: libc::timeval) -> Duration {

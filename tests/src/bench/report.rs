@@ -14,6 +14,8 @@ pub enum Unit {
     Bytes,
     /// A ratio.
     Times,
+    /// Events.
+    Count,
 }
 
 /// What must hold of a row.
@@ -117,6 +119,7 @@ fn figure(value: f64, unit: Unit) -> String {
     let (value, unit) = match unit {
         Unit::Bytes => (value / f64::from(1 << 20), "MiB"),
         Unit::Times => (value, "x"),
+        Unit::Count => return format!("{value:.0}"),
         Unit::Ns if value < 1e3 => (value, "ns"),
         Unit::Ns if value < 1e6 => (value / 1e3, "us"),
         Unit::Ns if value < 1e9 => (value / 1e6, "ms"),

@@ -9,7 +9,7 @@ use tests::bench::limits::{BESIDE, BOOT, COPY, DEMO, MICRO, OWN_CODE, limit, mea
 use tests::bench::machine::{MACHINES, Machine};
 use tests::bench::programs::Length;
 use tests::bench::report::{Mean, Row, Samples, Unit, means, table};
-use tests::bench::{copy, demo, latency, linux, programs, switches};
+use tests::bench::{copy, crowded, debian, demo, latency, linux, programs, switches};
 
 /// Measures vm-boot beside QEMU 10 and native builds of the same programs.
 #[derive(Parser)]
@@ -17,7 +17,8 @@ struct Arguments {
     /// Rounds; a figure is the median over them
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Only this: boot, programs, interrupts, switches, demo, micro, copy, or the name of a program; may be repeated
+    /// Only this: boot, debian, programs, interrupts, switches, cache, demo, micro, copy, or the name of a program;
+    /// may be repeated
     #[arg(long)]
     only: Vec<String>,
     /// The programs do their work only once: a look, not a measurement
@@ -28,7 +29,8 @@ struct Arguments {
     json: PathBuf,
 }
 
-const PARTS: [&str; 7] = ["boot", "programs", "interrupts", "switches", "demo", "micro", "copy"];
+const PARTS: [&str; 9] =
+    ["boot", "debian", "programs", "interrupts", "switches", "cache", "demo", "micro", "copy"];
 
 /// What is to be measured.
 struct Plan {
@@ -96,6 +98,9 @@ impl Bench {
         for machine in MACHINES {
             let on = || format!("on {}", machine.name());
             self.boot(machine).with_context(on)?;
+            if self.plan.has("debian") {
+                debian::measure(machine, &mut self.samples).with_context(on)?;
+            }
             self.demo(machine).with_context(on)?;
             self.guest_programs(machine).with_context(on)?;
             if self.plan.has("interrupts") {
@@ -104,6 +109,9 @@ impl Bench {
         }
         self.native_programs()?;
         self.switches()?;
+        if self.plan.has("cache") {
+            crowded::measure(&mut self.samples).context("a small code cache")?;
+        }
         self.copy()
     }
 

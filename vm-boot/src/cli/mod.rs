@@ -38,7 +38,7 @@ through HTIF: storing (code << 1) | 1 there.
 Options of --jit on, as in --jit on,threshold=500,float=off:
   threshold=N   executions of a block after which the code around it is compiled
   threads=N     threads that compile; queue=N: regions that may wait for them
-  short=SIZE    memory for quickly made code; long=SIZE: for optimised code; whole MiB
+  short=SIZE    memory for quickly made code; long=SIZE: for optimised code; from 512K
   group=off     check each memory access by itself, not several by one base register at once
   slots=off     no inline cache at a memory access
   float=off     leave floating point to helpers

@@ -376,11 +376,11 @@ fn number(key: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Resul
     }
 }
 
-/// Bytes of a zone of the code cache: whole mebibytes.
+/// Bytes of a zone of the code cache: whole segments of the smallest kind.
 fn zone(value: &str) -> Result<usize, ValueError> {
     match parse_size(value)? {
-        bytes @ 0x10_0000..=0x4000_0000 if bytes.is_multiple_of(1 << 20) => Ok(bytes as usize),
-        _ => Err(ValueError::new(format!("expected a zone of 1M to 1G in whole MiB, found {value:?}"))),
+        bytes @ 0x8_0000..=0x4000_0000 if bytes.is_multiple_of(64 << 10) => Ok(bytes as usize),
+        _ => Err(ValueError::new(format!("expected a zone of 512K to 1G in whole 64 KiB, found {value:?}"))),
     }
 }
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::{Command, Runtime, RuntimeError, State};
 use crate::console::terminal::{self, RawMode};
 
 /// How often the runtime is polled without cause.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(100);
+/// The same while the code cache's housekeeping is in arrears: a pause between its steps.
+const BUSY_TICK: Duration = Duration::from_millis(1);
 /// The same while a bare program talks by words in memory.
 const HTIF_TICK: Duration = Duration::from_millis(1);
 /// Added to the number of a signal that ended the machine, as shells do.
@@ -40,11 +42,11 @@ enum Woken {
 async fn run(runtime: &mut Runtime, terminal: Option<&RawMode>) -> Result<u8, RuntimeError> {
     let mut sources = Sources::new(runtime)?;
     loop {
-        runtime.poll_events()?;
+        let busy = runtime.poll_events()?;
         if runtime.state() == State::Stopped {
             return Ok(runtime.exit_code());
         }
-        match sources.next().await? {
+        match sources.next(busy).await? {
             Woken::Poll => {}
             // What was asked for in passing must not end the machine.
             Woken::Report => {
@@ -96,7 +98,7 @@ impl Sources {
         })
     }
 
-    async fn next(&mut self) -> io::Result<Woken> {
+    async fn next(&mut self, busy: bool) -> io::Result<Woken> {
         let end = |signal: libc::c_int| Ok(Woken::End(signal as u8));
         tokio::select! {
             ready = self.bell.ready(Interest::READABLE) => {
@@ -105,6 +107,7 @@ impl Sources {
                 Ok(Woken::Poll)
             }
             _ = self.tick.tick() => Ok(Woken::Poll),
+            () = sleep(BUSY_TICK), if busy => Ok(Woken::Poll),
             _ = self.interrupt.recv() => end(libc::SIGINT),
             _ = self.terminate.recv() => end(libc::SIGTERM),
             _ = self.hangup.recv() => end(libc::SIGHUP),

@@ -24,6 +24,8 @@ pub enum Message {
     },
     /// The guest restarts the machine.
     Reboot,
+    /// Compiled code waits for room.
+    CacheFull,
     /// A hart's thread cannot go on.
     HartFailed {
         /// Which.

@@ -109,6 +109,10 @@ impl Runtime {
         let (mailbox, inbox) = mailbox()?;
         let machine = Arc::new(Machine::assemble(config, &consoles, Arc::new(mailbox.clone()))?);
         machine.cluster().watch_timers()?;
+        if let Some(jit) = machine.jit() {
+            let mailbox = mailbox.clone();
+            jit.call_when_full(Box::new(move || mailbox.post(Message::CacheFull)));
+        }
         Ok(Self {
             machine,
             consoles,
@@ -148,21 +152,20 @@ impl Runtime {
         Ok(())
     }
 
-    /// Handles whatever has come in since the last call.
-    pub fn poll_events(&mut self) -> Result<(), RuntimeError> {
+    /// Handles whatever has come in since the last call, and does a piece of the code cache's housekeeping. True if
+    /// that has more to do right away.
+    pub fn poll_events(&mut self) -> Result<bool, RuntimeError> {
         while let Some(message) = self.inbox.next() {
             self.handle(message)?;
         }
         if self.state == State::Running {
             self.poll_htif();
         }
-        if let Some(jit) = self.machine.jit() {
-            jit.poll();
-        }
+        let busy = self.machine.jit().is_some_and(|jit| jit.poll());
         if self.state == State::ShuttingDown {
             self.update_state(State::Stopped);
         }
-        Ok(())
+        Ok(busy)
     }
 
     /// Makes a change of state happen, and tells it. The clock stands still while paused.
@@ -277,6 +280,8 @@ impl Runtime {
                     self.reset()?;
                 }
             }
+            // That something came in is all there is to it: housekeeping follows.
+            Message::CacheFull => {}
             Message::HartFailed { hart, reason } => return Err(RuntimeError::Hart { hart, reason }),
             Message::Typed(Typed::Quit, _) => self.quit(),
             Message::Typed(Typed::Command(line), console) => {

@@ -2,9 +2,9 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use vm_codecache::{Cause, CodeCache, Config, Counters, Durations, Histogram, New, Zone};
@@ -53,6 +53,12 @@ impl Default for JitConfig {
     }
 }
 
+/// Code that nearly every region fits into.
+const ROOM: usize = 16 << 10;
+/// How long, and how often, a compiling thread waits for room before it looks again.
+const ROOM_TURN: Duration = Duration::from_millis(1);
+const ROOM_TURNS: u32 = 250;
+
 /// What a unit was made from.
 pub(crate) struct Unit {
     page: u64,
@@ -88,6 +94,8 @@ pub struct JitStats {
     pub queued_max: usize,
     /// Regions asked for while the queue was full.
     pub refused: u64,
+    /// Turns of a millisecond that compiling threads waited for room in the cache.
+    pub crowded: u64,
     /// Regions whose bytes had changed before they were published.
     pub stale: u64,
     /// Regions that the compiler gave up.
@@ -106,6 +114,7 @@ struct Counts {
     waiting: Histogram,
     queued_max: AtomicUsize,
     refused: AtomicU64,
+    crowded: AtomicU64,
     stale: AtomicU64,
     failed: AtomicU64,
     grounded: AtomicU64,
@@ -123,6 +132,9 @@ struct Jobs {
     closed: bool,
 }
 
+/// Whom to tell that code waits for room.
+type WhenFull = OnceLock<Box<dyn Fn() + Send + Sync>>;
+
 /// The optimising engine of a machine, shared by its harts.
 pub struct Jit {
     config: JitConfig,
@@ -130,6 +142,7 @@ pub struct Jit {
     memory: Weak<AddressSpace>,
     queue: Arc<Queue>,
     counts: Arc<Counts>,
+    when_full: Arc<WhenFull>,
     roaming: Arc<Roaming>,
     /// Who compiles if harts wait for it.
     own: Option<Mutex<Worker>>,
@@ -155,6 +168,7 @@ impl Jit {
         let counts: Arc<Counts> = Arc::default();
         let roaming: Arc<Roaming> = Arc::default();
         let pool = SlotPool::new();
+        let when_full: Arc<WhenFull> = Arc::default();
         let worker = || -> Result<Worker, CompileError> {
             Ok(Worker {
                 compiler: Compiler::new()?,
@@ -162,6 +176,7 @@ impl Jit {
                 memory: Arc::downgrade(memory),
                 queue: queue.clone(),
                 counts: counts.clone(),
+                when_full: when_full.clone(),
                 options: config.options,
                 pool: pool.clone(),
                 roaming: roaming.clone(),
@@ -173,7 +188,7 @@ impl Jit {
             thread::Builder::new().name(format!("jit-{number}")).spawn(move || worker.work())?;
         }
         let memory_of = Arc::downgrade(memory);
-        let jit = Arc::new(Jit { config, cache, memory: memory_of, queue, counts, roaming, own });
+        let jit = Arc::new(Jit { config, cache, memory: memory_of, queue, counts, when_full, roaming, own });
         memory
             .tracker()
             .set_listener(Arc::new(Listener { jit: Arc::downgrade(&jit), cluster: cluster.clone() }));
@@ -259,6 +274,12 @@ impl Jit {
         self.cache.poll()
     }
 
+    /// Sets what is called, on a compiling thread, when code waits for room that [`Jit::poll`] has to make.
+    pub fn call_when_full(&self, when_full: Box<dyn Fn() + Send + Sync>) {
+        // The first stays.
+        let _ = self.when_full.set(when_full);
+    }
+
     /// Counters of the code cache.
     pub fn cache_counters(&self) -> Counters {
         self.cache.counters()
@@ -275,6 +296,7 @@ impl Jit {
             waiting,
             queued_max,
             refused,
+            crowded,
             stale,
             failed,
             grounded,
@@ -289,6 +311,7 @@ impl Jit {
             queued: self.queue.length.load(Relaxed),
             queued_max: queued_max.load(Relaxed),
             refused: refused.load(Relaxed),
+            crowded: crowded.load(Relaxed),
             stale: stale.load(Relaxed),
             failed: failed.load(Relaxed),
             grounded: grounded.load(Relaxed),
@@ -345,6 +368,7 @@ struct Worker {
     memory: Weak<AddressSpace>,
     queue: Arc<Queue>,
     counts: Arc<Counts>,
+    when_full: Arc<WhenFull>,
     options: Options,
     pool: Arc<SlotPool>,
     roaming: Arc<Roaming>,
@@ -353,10 +377,24 @@ struct Worker {
 impl Worker {
     fn work(mut self) {
         while let Some(region) = self.next() {
+            self.wait_for_room();
             let start = Instant::now();
             self.compile(&region);
             self.counts.compiling.record(start.elapsed());
             self.counts.nanoseconds.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
+        }
+    }
+
+    /// Waits for the cache's housekeeping while it has no room. What it cannot make in a while is refused by the
+    /// cache, and asked for again.
+    fn wait_for_room(&self) {
+        for _ in 0..ROOM_TURNS {
+            if self.cache.has_room(Zone::Long, ROOM) {
+                return;
+            }
+            self.counts.crowded.fetch_add(1, Relaxed);
+            self.when_full.get().inspect(|tell| tell());
+            thread::sleep(ROOM_TURN);
         }
     }
 
