@@ -140,6 +140,7 @@ fn churn(total: u64) {
         });
         let code = [0xc3; 2048];
         let (start, mut published, mut refused) = (Instant::now(), 0, 0u64);
+        let mut residents = Vec::new();
         println!("churn of {total} translations in {} MiB:", (config.short + config.long) / mib);
         while published < total {
             // 128 to 2048 bytes; addresses come back, some sooner than others.
@@ -158,8 +159,12 @@ fn churn(total: u64) {
             }
             if published.is_multiple_of((total / 10).max(1)) {
                 report(&cache.counters(), published, start, refused);
+                residents.push(resident());
             }
         }
+        let growth =
+            residents.last().zip(residents.first()).map_or(0, |(last, first)| last.saturating_sub(*first));
+        verdict("resident memory after the first tenth grows by", growth >> 10, 1024, "KiB");
         stop.store(true, Ordering::Relaxed);
     });
     let counters = cache.counters();
@@ -171,6 +176,7 @@ fn churn(total: u64) {
         micros(counters.pauses.max),
         micros(delay.load(Ordering::Relaxed))
     );
+    verdict("pauses, p99.9", counters.pauses.p999 / 1000, 1000, "us");
     println!(
         "  sweeps {} p99.9 {:.1} µs, epochs {} p99.9 {:.1} µs, poll p99.9 {:.1} µs",
         counters.short.sweeps + counters.long.sweeps,
@@ -243,6 +249,17 @@ fn drop_all(cache: &CodeCache<u64>) {
         (counters.short.usage.used + counters.long.usage.used) >> 10,
         counters.resident >> 10,
     );
+    verdict("translations, cells and granules left", left(&counters), 0, "");
+}
+
+fn left(counters: &Counters) -> u64 {
+    counters.translations + counters.cells + counters.granules
+}
+
+/// Says whether a figure is what it has to be.
+fn verdict(what: &str, found: u64, most: u64, unit: &str) {
+    let holds = if found <= most { "holds" } else { "MISSED" };
+    println!("  {holds}: {what} {found} {unit}, at most {most}");
 }
 
 /// Resident bytes of this process. The arena's pages do not count as nobody here runs them.
