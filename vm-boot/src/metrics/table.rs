@@ -19,7 +19,7 @@ pub fn of(metrics: &Metrics) -> String {
     execution(&mut text, &sum);
     traps(&mut text, &sum);
     match &metrics.compiler {
-        Some(compiler) => compilation(&mut text, compiler),
+        Some(compiler) => compilation(&mut text, compiler, metrics.cpu_ns),
         None => text.line("compiler", "off"),
     }
     metrics.cache.iter().for_each(|cache| code_cache(&mut text, cache));
@@ -123,27 +123,29 @@ fn traps(text: &mut Lines, sum: &Hart) {
     );
 }
 
-fn compilation(text: &mut Lines, stats: &JitStats) {
+fn compilation(text: &mut Lines, stats: &JitStats, cpu_ns: u64) {
     text.line(
         "compiler",
         format_args!(
-            "{} regions, {} instructions to {} in {} ({:.1} us an instruction)",
+            "{} regions, {} instructions to {} in {} ({:.1} us an instruction, {} of the cpu)",
             count(stats.regions),
             count(stats.insns),
             bytes(stats.bytes),
             time(stats.nanoseconds),
             stats.nanoseconds as f64 / 1e3 / stats.insns.max(1) as f64,
+            share(stats.nanoseconds, cpu_ns),
         ),
     );
     text.line(
         "queue",
         format_args!(
-            "{} wait, {} at most; waited {}; compiled {}; {} refused, {} stale, {} failed",
+            "{} wait, {} at most; waited {}; compiled {}; {} refused, {} crowded, {} stale, {} failed",
             stats.queued,
             stats.queued_max,
             durations(&stats.waiting),
             durations(&stats.compiling),
             count(stats.refused),
+            count(stats.crowded),
             count(stats.stale),
             count(stats.failed),
         ),
