@@ -377,6 +377,10 @@ unsafe extern "C" fn help_slots(core: *mut Core) -> u64 {
     // SAFETY: as in `help`.
     let (core, slots) = unsafe { (&mut *core, slots_of(core)) };
     let Native { address: first, value: len, addend: key, slot: number, stamp, .. } = core.native;
+    if core.is_stamp_old() {
+        core.native.exit = Leave::Dispatch as u64;
+        return 1;
+    }
     let Some((tag, addend)) = core.tlb.any_writable(core.data.class) else {
         core.native.exit = Leave::Interpret as u64;
         return 1;

@@ -82,6 +82,11 @@ impl Core {
         harmless && !self.pmp_changed && self.native_is_true() && !self.fp_settings_changed(insn)
     }
 
+    /// Whether the stamp has changed since generated code was told: a fill of the soft-TLB can do that.
+    pub(super) fn is_stamp_old(&mut self) -> bool {
+        u64::from(self.tlb.stamp(self.data.class)) << 32 != self.native.stamp
+    }
+
     /// Serves a miss of a site's slot by the soft-TLB, if that hits: host minus virtual address.
     fn refill(&mut self, slot: &mut Slot, va: u64, span: u64, access: Access) -> Option<u64> {
         let room = PAGE - span.min(PAGE);
@@ -89,7 +94,8 @@ impl Core {
         if va % PAGE > room {
             return None;
         }
-        let Some((page, addend)) = self.tlb.lend(class, va, access) else {
+        let lent = if self.is_stamp_old() { None } else { self.tlb.lend(class, va, access) };
+        let Some((page, addend)) = lent else {
             return self.tlb.addend(class, va, access);
         };
         (slot.tag, slot.addend) = (page, addend);

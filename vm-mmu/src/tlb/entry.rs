@@ -104,14 +104,14 @@ impl Lane {
         &self.entries[Lane::index(va)]
     }
 
-    pub fn put(&mut self, va: u64, mut entry: Entry, stamps: &mut Stamps) -> u16 {
+    pub fn put(&mut self, class: Class, va: u64, mut entry: Entry, stamps: &mut Stamps) -> u16 {
         let at = Lane::index(va);
         let old = &self.entries[at];
         if old.flags & SLOTTED != 0 {
             if old.tag == entry.tag {
                 entry.flags |= SLOTTED;
             } else {
-                stamps.leaves(old.tag);
+                stamps.leaves(class, old.tag);
             }
         }
         self.entries[at] = entry;

@@ -21,10 +21,10 @@ impl SoftTlb {
     pub fn flush_page(&mut self, va: u64, asid: Option<u16>) {
         self.stats.flush_page += 1;
         let tag = va & !(PAGE - 1);
-        let of_user = self.lanes[Class::U as usize].kill(tag);
-        let of_supervisor = self.lanes[Class::S as usize].kill(tag);
-        if of_user || of_supervisor || self.stamps.may_have_left(tag) {
-            self.stamps.step();
+        for class in [Class::U, Class::S] {
+            if self.lanes[class as usize].kill(tag) || self.stamps.may_have_left(class, tag) {
+                self.stamps.step(class);
+            }
         }
         self.walks.drop_page(va);
         if self.large.may_hold(va) {
@@ -61,14 +61,14 @@ impl SoftTlb {
 
     /// The page at `page_gpa` has come to hold code: its stores no longer hit.
     pub fn revoke_write(&mut self, page_gpa: u64) {
-        self.stamps.step();
+        self.stamps.step_all();
         let host = page_gpa.wrapping_add(self.memory.host_offset());
         self.stats.revokes += self.lanes.iter_mut().map(|lane| lane.revoke(host)).sum::<u64>();
     }
 
     /// No store hits any more until it is filled again: a round of the dirty log begins.
     pub fn revoke_write_all(&mut self) {
-        self.stamps.step();
+        self.stamps.step_all();
         self.stats.revokes += self.lanes.iter_mut().map(Lane::revoke_all).sum::<u64>();
     }
 

@@ -233,7 +233,7 @@ impl SoftTlb {
             flags,
             ram.host.wrapping_sub(tag),
         );
-        let at = lane.put(tag, entry, &mut self.stamps);
+        let at = lane.put(class, tag, entry, &mut self.stamps);
         if user_of_s {
             self.note_sum(at);
         }
@@ -246,7 +246,7 @@ impl SoftTlb {
         let [user, supervisor, _] = &mut self.lanes;
         let Some(entry) = user.hit(va, access) else { return false };
         let entry = entry.for_supervisor(supervisor.id);
-        let at = supervisor.put(va, entry, &mut self.stamps);
+        let at = supervisor.put(Class::S, va, entry, &mut self.stamps);
         self.stats.borrows += 1;
         self.note_sum(at);
         true
@@ -290,7 +290,7 @@ impl SoftTlb {
         self.walks.clear();
         self.large.clear();
         self.sum.clear();
-        self.stamps.step();
+        self.stamps.step_all();
         self.spaces.restart();
         let machine = self.spaces.fresh().unwrap_or(1);
         self.lanes[Class::M as usize].id = machine;

@@ -1,6 +1,6 @@
 //! Stamps: numbers for what copies of entries, kept outside of the TLB, are valid for.
 //!
-//! A stamp names an address space, a class and a generation. The generation steps when an entry that
+//! A stamp names an address space, a class and a generation of it. The generation steps when an entry that
 //! may have been copied ([`SLOTTED`](super::entry::SLOTTED)) dies by itself while its address space
 //! lives on; coming back to an address space within a generation finds its stamp again.
 
@@ -19,22 +19,31 @@ struct Known {
 
 pub(super) struct Stamps {
     known: [Known; KNOWN],
-    generation: u64,
+    classes: [Generation; 3],
     last: u32,
-    /// Pages whose entries made room for others since the generation began, as a Bloom filter of one bit.
+    wrapped: bool,
+}
+
+/// The generation of a class.
+struct Generation {
+    number: u64,
+    /// Pages whose entries made room for others since it began, as a Bloom filter of one bit.
     left: Box<[u64; BITS / 64]>,
     any_left: bool,
-    wrapped: bool,
+}
+
+impl Generation {
+    fn new() -> Generation {
+        Generation { number: 0, left: Box::new([0; BITS / 64]), any_left: false }
+    }
 }
 
 impl Stamps {
     pub fn new() -> Stamps {
         Stamps {
             known: [Known::default(); KNOWN],
-            generation: 0,
+            classes: [Generation::new(), Generation::new(), Generation::new()],
             last: 0,
-            left: Box::new([0; BITS / 64]),
-            any_left: false,
             wrapped: false,
         }
     }
@@ -45,14 +54,14 @@ impl Stamps {
         let key = u64::from(id) << 2 | class as u64;
         let at = (key ^ key >> 2) as usize % KNOWN;
         let known = &self.known[at];
-        if known.key == key && known.generation == self.generation {
+        if known.key == key && known.generation == self.classes[class as usize].number {
             return known.stamp;
         }
-        self.fresh(at, key)
+        self.fresh(at, key, class)
     }
 
     #[cold]
-    fn fresh(&mut self, at: usize, key: u64) -> u32 {
+    fn fresh(&mut self, at: usize, key: u64, class: Class) -> u32 {
         self.last = match self.last.checked_add(1) {
             Some(next) => next,
             None => {
@@ -61,7 +70,7 @@ impl Stamps {
                 1
             }
         };
-        self.known[at] = Known { key, generation: self.generation, stamp: self.last };
+        self.known[at] = Known { key, generation: self.classes[class as usize].number, stamp: self.last };
         self.last
     }
 
@@ -70,25 +79,31 @@ impl Stamps {
         std::mem::take(&mut self.wrapped)
     }
 
-    /// All copies die.
-    pub fn step(&mut self) {
-        self.generation += 1;
-        if std::mem::take(&mut self.any_left) {
-            self.left.fill(0);
+    /// All copies of entries of `class` die.
+    pub fn step(&mut self, class: Class) {
+        let generation = &mut self.classes[class as usize];
+        generation.number += 1;
+        if std::mem::take(&mut generation.any_left) {
+            generation.left.fill(0);
         }
     }
 
+    /// All copies die.
+    pub fn step_all(&mut self) {
+        [Class::U, Class::S, Class::M].into_iter().for_each(|class| self.step(class));
+    }
+
     /// The entry of the page `tag`, which may have been copied, makes room for another.
-    pub fn leaves(&mut self, tag: u64) {
-        let bit = bit(tag);
-        self.left[bit / 64] |= 1 << (bit % 64);
-        self.any_left = true;
+    pub fn leaves(&mut self, class: Class, tag: u64) {
+        let (bit, generation) = (bit(tag), &mut self.classes[class as usize]);
+        generation.left[bit / 64] |= 1 << (bit % 64);
+        generation.any_left = true;
     }
 
     /// Whether there may be a copy of an entry of the page `tag` that is no longer here.
-    pub fn may_have_left(&self, tag: u64) -> bool {
-        let bit = bit(tag);
-        self.any_left && self.left[bit / 64] >> (bit % 64) & 1 != 0
+    pub fn may_have_left(&self, class: Class, tag: u64) -> bool {
+        let (bit, generation) = (bit(tag), &self.classes[class as usize]);
+        generation.any_left && generation.left[bit / 64] >> (bit % 64) & 1 != 0
     }
 
     #[cfg(test)]
