@@ -38,19 +38,22 @@ pub enum Engine {
     Blocks,
     /// Regions compiled when a block is executed for the third time.
     Regions,
+    /// Every block translated by the quick tier before it is executed for the first time.
+    Quick,
 }
 
 impl Engine {
     /// Every engine there is.
-    pub const ALL: &'static [Engine] = &[Engine::Interpreter, Engine::Blocks, Engine::Regions];
+    pub const ALL: &'static [Engine] = &[Engine::Interpreter, Engine::Blocks, Engine::Regions, Engine::Quick];
 
     /// How the JIT is used, if it is.
     fn jit(self) -> Option<JitConfig> {
-        let after = |threshold| Some(JitConfig { threshold, wait: true, ..JitConfig::default() });
+        let with = |threshold, quick| JitConfig { threshold, quick, wait: true, ..JitConfig::default() };
         match self {
             Engine::Interpreter => None,
-            Engine::Blocks => after(1),
-            Engine::Regions => after(3),
+            Engine::Blocks => Some(with(1, None)),
+            Engine::Regions => Some(with(3, None)),
+            Engine::Quick => Some(with(u64::MAX, Some(1))),
         }
     }
 }

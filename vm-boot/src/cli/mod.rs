@@ -37,6 +37,7 @@ through HTIF: storing (code << 1) | 1 there.
 
 Options of --jit on, as in --jit on,threshold=500,float=off:
   threshold=N   executions of a block after which the code around it is compiled
+  quick=N       executions after which a block is translated at once; quick=off: none is
   threads=N     threads that compile; queue=N: regions that may wait for them
   short=SIZE    memory for quickly made code; long=SIZE: for optimised code; from 512K
   group=off     check each memory access by itself, not several by one base register at once

@@ -329,8 +329,8 @@ pub struct Jit(pub Option<JitConfig>);
 
 impl Jit {
     /// The options after `on`.
-    pub const KEYS: [&str; 9] =
-        ["threshold", "threads", "queue", "short", "long", "group", "slots", "float", "wait"];
+    pub const KEYS: [&str; 10] =
+        ["threshold", "quick", "threads", "queue", "short", "long", "group", "slots", "float", "wait"];
 }
 
 impl FromStr for Jit {
@@ -351,6 +351,8 @@ impl FromStr for Jit {
             let (key, value) = field.split_once('=').unwrap_or((field, ""));
             match key {
                 "threshold" => config.threshold = number(key, value, 1..=u64::MAX)?,
+                "quick" if value == "off" => config.quick = None,
+                "quick" => config.quick = Some(number(key, value, 1..=u64::MAX)?),
                 "threads" => config.threads = number(key, value, 1..=64)? as usize,
                 "queue" => config.queue = number(key, value, 1..=1 << 20)? as usize,
                 "short" => config.short_zone = zone(value)?,

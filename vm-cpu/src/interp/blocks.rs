@@ -159,6 +159,12 @@ impl Blocks {
         self.index.get(gpa).map(|id| self.get(id)).filter(|block| block.bytes != 0 && block.tail_page == 0)
     }
 
+    /// The same, to change.
+    pub fn known_mut(&mut self, gpa: u64) -> Option<&mut Block> {
+        let id = self.index.get(gpa)?;
+        Some(self.get_mut(id)).filter(|block| block.bytes != 0 && block.tail_page == 0)
+    }
+
     /// Whether any block of `page` has code.
     pub fn has_code(&self, page: u64) -> bool {
         self.pages.get(&page).is_some_and(|ids| ids.iter().any(|&id| self.get(id).bytes != 0))

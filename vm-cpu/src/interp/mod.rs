@@ -23,7 +23,7 @@ use crate::hart::{Core, Exit, Stop};
 use crate::isa::emit::Flow;
 use crate::isa::table::row;
 use crate::isa::{Insn, Op, for_each_row};
-use crate::jit::Jit;
+use crate::jit::{Jit, Quick};
 use std::sync::Arc;
 use vm_mmu::PAGE;
 
@@ -37,6 +37,8 @@ pub struct Engine {
     scratch: Vec<Insn>,
     /// What runs hot code faster.
     jit: Option<Arc<Jit>>,
+    /// What makes quick code for it.
+    quick: Quick,
 }
 
 /// How a block was left.

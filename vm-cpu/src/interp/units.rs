@@ -9,9 +9,12 @@ use crate::jit::abi::Leave;
 use crate::jit::enter;
 use crate::jit::region::Region;
 use crate::jit::{Jit, Participant};
+use vm_mmu::PAGE;
 
 /// How often a block looks for the unit it asked for.
 const PATIENCE: u64 = 64;
+/// A region that was not made is asked for anew when its block has run so many times as often.
+const AGAIN: u64 = 8;
 
 /// What comes after a unit.
 pub(super) enum Next {
@@ -28,7 +31,8 @@ pub(super) enum Next {
 impl Engine {
     /// Runs hot code by units of `jit`.
     pub(crate) fn use_jit(&mut self, jit: Arc<Jit>) {
-        self.blocks.first_look = self.blocks.first_look.min(jit.config().threshold);
+        let first = jit.config().quick.unwrap_or(u64::MAX).min(jit.config().threshold);
+        self.blocks.first_look = self.blocks.first_look.min(first);
         self.jit = Some(jit);
     }
 
@@ -88,6 +92,13 @@ impl Engine {
                 self.sync(core);
                 Next::Back(None)
             }
+            Leave::Hot => match self.find(core) {
+                Ok(next) => {
+                    self.ask_for_region(core, next);
+                    Next::Block(next)
+                }
+                Err(_) => Next::Back(core.deliver(core.pc)),
+            },
             Leave::Attention | Leave::Panic => Next::Back(None),
         }
     }
@@ -139,7 +150,7 @@ impl Engine {
         let block = self.blocks.get(id);
         let (heat, asked) = (block.heat, block.asked);
         if block.unlinked || block.bytes == 0 {
-            self.blocks.get_mut(id).ask = heat + threshold;
+            self.blocks.get_mut(id).ask = heat.saturating_add(threshold);
             return;
         }
         if let Some(cell) = jit.lookup(block.gpa) {
@@ -147,7 +158,11 @@ impl Engine {
             (block.cell, block.ask) = (cell, u64::MAX);
             return;
         }
-        let due = heat >= threshold && (asked == 0 || heat > asked * 8);
+        let due = heat >= threshold && (asked == 0 || heat > asked * AGAIN);
+        if !due && jit.config().quick.is_some_and(|threshold| heat >= threshold) {
+            self.translate(core, &jit, id);
+            return;
+        }
         if due && !jit.has_room() {
             self.blocks.get_mut(id).ask = heat + PATIENCE;
             return;
@@ -161,7 +176,7 @@ impl Engine {
             (block.asked, block.cell) = (heat, cell.unwrap_or(0));
             if !asked_for {
                 // Not worth a unit, as far as can be seen now.
-                block.ask = heat * 8;
+                block.ask = heat * AGAIN;
                 return;
             }
         }
@@ -171,6 +186,48 @@ impl Engine {
             waiting if waiting < soon => heat + PATIENCE,
             _ => heat * 2,
         };
+    }
+
+    /// Gives a block code of the quick tier, and those it leads to.
+    fn translate(&mut self, core: &mut Core, jit: &Jit, id: BlockId) {
+        let block = self.blocks.get(id);
+        let (heat, page) = (block.heat, block.gpa & !(PAGE - 1));
+        if !jit.translate(&mut self.quick, &self.blocks, block) {
+            self.blocks.get_mut(id).ask = heat * AGAIN;
+            return;
+        }
+        for gpa in self.quick.addresses(page) {
+            if let Some(cell) = jit.lookup(gpa)
+                && let Some(block) = self.blocks.known_mut(gpa)
+            {
+                (block.cell, block.ask) = (cell, u64::MAX);
+            }
+        }
+        core.jumps.set_cell(core.pc, self.blocks.get(id).cell);
+    }
+
+    /// A block of the quick tier has run often: asks for the region around it.
+    #[cold]
+    fn ask_for_region(&mut self, core: &mut Core, id: BlockId) {
+        let Some(jit) = self.jit.clone() else { return };
+        let block = self.blocks.get(id);
+        let (gpa, asked, heat) = (block.gpa, block.asked, jit.heat(block));
+        let threshold = jit.config().threshold;
+        if heat < threshold {
+            return jit.ask_again(gpa, threshold - heat);
+        }
+        if asked != 0 && heat < asked * AGAIN {
+            return jit.ask_again(gpa, asked * AGAIN - heat);
+        }
+        if !jit.has_room() {
+            return jit.ask_again(gpa, PATIENCE * PATIENCE);
+        }
+        core.lend_fpu(jit.config().wait);
+        if let Some(region) = Region::discover(&self.blocks, block, &*jit) {
+            jit.request(region);
+        }
+        self.blocks.get_mut(id).asked = heat;
+        jit.ask_again(gpa, heat * (AGAIN - 1));
     }
 }
 

@@ -32,15 +32,17 @@ pub enum Leave {
     Interpret = 6,
     /// A helper panicked; the panic goes on where the unit was entered.
     Panic = 7,
+    /// The block at `pc`, of the quick tier, has run often.
+    Hot = 8,
 }
 
 impl Leave {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
     /// All of them, in order.
     pub const ALL: [Leave; Leave::COUNT] = {
         use Leave::*;
-        [Dispatch, Attention, Trap, Again, Sync, Interpret, Panic]
+        [Dispatch, Attention, Trap, Again, Sync, Interpret, Panic, Hot]
     };
 
     /// The reason that was stored.

@@ -1,11 +1,11 @@
-//! Optimised code for hot regions, compiled in the background.
+//! Code for what runs often: by `quick` at once, and for hot regions optimised, in the background.
 //!
 //! ```text
 //!  hart: a block is hot ─► Region (a copy of its code) ─► queue ─► thread: lift, compile, publish
 //!    ▲                                                                              │
 //!    └── enters through the cell of the block's address ◄──── code cache ◄──────────┘
 //! ```
-//! **Invariants.** A hart never waits for a compiler. A unit is made from bytes that are marked in the
+//! **Invariants.** A hart never waits for a compiler of regions. A unit is made from bytes that are marked in the
 //! tracker, and is published before they are compared with memory once more: a store that the comparison
 //! does not see is announced after it, and kills the unit. Units know no virtual address and no mode;
 //! what depends on either they read from the hart.
@@ -16,9 +16,12 @@ pub(crate) mod enter;
 mod helpers;
 pub mod lift;
 mod live;
+mod quick;
 pub mod region;
 mod service;
 pub(crate) mod slots;
 
 pub(crate) use self::enter::Participant;
+pub(crate) use self::quick::Quick;
+pub use self::quick::QuickStats;
 pub use self::service::{Jit, JitConfig, JitError, JitStats};

@@ -65,8 +65,10 @@ pub struct Region {
 
 /// What is known of the code around.
 pub trait Surroundings {
-    /// Whether the address has a unit already.
-    fn has_unit(&self, gpa: u64) -> bool;
+    /// Whether the address has an optimised unit already.
+    fn has_region(&self, gpa: u64) -> bool;
+    /// Executions of a block, by whatever engine.
+    fn heat(&self, block: &Block) -> u64;
 }
 
 /// How an instruction may be left.
@@ -122,7 +124,7 @@ impl Region {
             blocks,
             around,
             page,
-            heat: seed.heat,
+            heat: around.heat(seed),
             insns: BTreeMap::new(),
             leaders: BTreeSet::new(),
             entries: BTreeSet::from([first]),
@@ -138,7 +140,8 @@ impl Region {
         }
         returns.retain(|offset| insns.contains_key(offset));
         returns.truncate(RETURNS);
-        let mut region = Region { page, blocks: cut(&insns, &leaders, &entries), returns, heat: seed.heat };
+        let mut region =
+            Region { page, blocks: cut(&insns, &leaders, &entries), returns, heat: around.heat(seed) };
         region.connect();
         region.find_cycles();
         super::live::analyse(&mut region);
@@ -229,8 +232,9 @@ impl Discovery<'_> {
         }
         let gpa = self.page + u64::from(offset);
         let Some(block) = self.blocks.known(gpa) else { return };
-        let wanted = block.heat.saturating_mul(COLD) >= self.heat;
-        let settled = !seed && block.heat >= self.heat.saturating_mul(SETTLED) && self.around.has_unit(gpa);
+        let heat = self.around.heat(block);
+        let wanted = heat.saturating_mul(COLD) >= self.heat;
+        let settled = !seed && heat >= self.heat.saturating_mul(SETTLED) && self.around.has_region(gpa);
         if !wanted || settled || block.unlinked || self.insns.len() >= REGION_INSNS {
             return;
         }

@@ -14,9 +14,11 @@ use super::abi::Site;
 use super::compile::{CompileError, Compiler};
 use super::enter::{self, Roamers};
 use super::lift::{Options, Place, checks};
+use super::quick::{QuickShared, QuickStats};
 use super::region::{Region, RegionBlock, Surroundings};
 use super::slots::{SlotPool, SlotRange};
 use crate::hart::Cluster;
+use crate::interp::Block;
 use crate::isa::Insn;
 
 /// How the compiler is used.
@@ -24,6 +26,8 @@ use crate::isa::Insn;
 pub struct JitConfig {
     /// Executions of a block after which the region around it is compiled.
     pub threshold: u64,
+    /// Executions after which a block gets code of the quick tier, if any does.
+    pub quick: Option<u64>,
     /// Threads that compile.
     pub threads: usize,
     /// Regions that may wait; what comes when the queue is full is asked for again later.
@@ -42,7 +46,8 @@ impl Default for JitConfig {
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, |n| n.get());
         JitConfig {
-            threshold: 16_000,
+            threshold: 64_000,
+            quick: Some(32),
             threads: (cores / 2).clamp(1, 4),
             queue: 256,
             options: Options::default(),
@@ -61,10 +66,12 @@ const ROOM_TURNS: u32 = 250;
 
 /// What a unit was made from.
 pub(crate) struct Unit {
-    page: u64,
-    sites: Box<[Site]>,
+    pub(super) page: u64,
+    pub(super) sites: Box<[Site]>,
     /// Its inline caches.
-    slots: Option<SlotRange>,
+    pub(super) slots: Option<SlotRange>,
+    /// It is of the quick tier.
+    pub(super) quick: bool,
 }
 
 /// Addresses of accesses whose pages change too often for an inline cache.
@@ -102,6 +109,8 @@ pub struct JitStats {
     pub failed: u64,
     /// Units made anew because inline caches were of no use.
     pub grounded: u64,
+    /// Of the quick tier.
+    pub quick: QuickStats,
 }
 
 #[derive(Default)]
@@ -139,11 +148,13 @@ type WhenFull = OnceLock<Box<dyn Fn() + Send + Sync>>;
 pub struct Jit {
     config: JitConfig,
     pub(super) cache: Arc<CodeCache<Unit>>,
-    memory: Weak<AddressSpace>,
+    pub(super) memory: Weak<AddressSpace>,
     queue: Arc<Queue>,
     counts: Arc<Counts>,
     when_full: Arc<WhenFull>,
     roaming: Arc<Roaming>,
+    /// What harts share that make code of the quick tier.
+    pub(super) quick: QuickShared,
     /// Who compiles if harts wait for it.
     own: Option<Mutex<Worker>>,
 }
@@ -161,6 +172,8 @@ impl Jit {
         memory: &Arc<AddressSpace>,
         cluster: &Arc<Cluster>,
     ) -> Result<Arc<Jit>, JitError> {
+        let quick = config.quick.filter(|_| super::quick::is_supported());
+        let config = JitConfig { quick, ..config };
         let zones = Config { long: config.long_zone, short: config.short_zone, ..Config::default() };
         let cache = Arc::new(CodeCache::new(&zones, enter::stub())?);
         let queue =
@@ -188,7 +201,9 @@ impl Jit {
             thread::Builder::new().name(format!("jit-{number}")).spawn(move || worker.work())?;
         }
         let memory_of = Arc::downgrade(memory);
-        let jit = Arc::new(Jit { config, cache, memory: memory_of, queue, counts, when_full, roaming, own });
+        let quick = QuickShared::default();
+        let jit =
+            Arc::new(Jit { config, cache, memory: memory_of, queue, counts, when_full, roaming, quick, own });
         memory
             .tracker()
             .set_listener(Arc::new(Listener { jit: Arc::downgrade(&jit), cluster: cluster.clone() }));
@@ -238,6 +253,21 @@ impl Jit {
         drop(jobs);
         self.queue.ready.notify_one();
         true
+    }
+
+    /// Has room made in the code cache.
+    pub(super) fn want_room(&self) {
+        self.when_full.get().inspect(|tell| tell());
+    }
+
+    /// Executions of a block so far, by whatever engine.
+    pub(crate) fn heat(&self, block: &Block) -> u64 {
+        Surroundings::heat(self, block)
+    }
+
+    /// The block at `gpa` of the quick tier asks again after `left` more executions.
+    pub(crate) fn ask_again(&self, gpa: u64, left: u64) {
+        self.quick.heat.again(gpa, left);
     }
 
     /// Kills the units of a page whose bytes are no longer in memory.
@@ -315,13 +345,20 @@ impl Jit {
             stale: stale.load(Relaxed),
             failed: failed.load(Relaxed),
             grounded: grounded.load(Relaxed),
+            quick: self.quick.stats(),
         }
     }
 }
 
 impl Surroundings for Jit {
-    fn has_unit(&self, gpa: u64) -> bool {
-        self.cache.lookup(gpa).is_some()
+    fn has_region(&self, gpa: u64) -> bool {
+        let code = self.cache.lookup(gpa).and_then(enter::target);
+        let number = code.and_then(|code| self.cache.resolve(code));
+        number.and_then(|number| self.cache.meta(number, |unit| !unit.quick)).unwrap_or(false)
+    }
+
+    fn heat(&self, block: &Block) -> u64 {
+        block.heat + self.quick.heat.of(block.gpa)
     }
 }
 
@@ -479,7 +516,7 @@ impl Unit {
             slot: 0,
         };
         let sites = region.blocks.iter().flat_map(|b| (0..b.insns.len()).map(move |index| site(b, index)));
-        Unit { page: region.page, sites: sites.collect(), slots: None }
+        Unit { page: region.page, sites: sites.collect(), slots: None, quick: false }
     }
 
     /// Gives accesses their inline caches, if there is room; not those that roam.
@@ -504,7 +541,7 @@ impl Unit {
     }
 
     /// Whether memory still holds what it was made from.
-    fn is_true(&self, memory: &AddressSpace) -> bool {
+    pub(super) fn is_true(&self, memory: &AddressSpace) -> bool {
         let half = |at: u64| memory.read_u16(at).map_or(0, u32::from);
         self.sites.iter().all(|site| {
             let at = self.page + u64::from(site.offset);

@@ -1,0 +1,117 @@
+//! From blocks to a live unit of the quick tier, on the hart's own thread.
+
+use std::time::Instant;
+
+use vm_codecache::{Cause, New, Ticket, Zone};
+use vm_mmu::PAGE;
+
+use super::exits::Target;
+use super::registers::Registers;
+use super::{Quick, Writer};
+use crate::interp::{Block, Blocks, granule_mask};
+use crate::jit::service::{Jit, Unit};
+
+impl Quick {
+    /// Writes the code of the blocks that were chosen. False if that is not possible.
+    fn translate(&mut self, unit: &Unit, number: u32, jit: &Jit) -> bool {
+        let Quick { chosen, effects, hot, cold, groups, jumps, links, cold_links, bodies, entries, .. } =
+            self;
+        hot.bytes.clear();
+        cold.bytes.clear();
+        jumps.clear();
+        links.clear();
+        cold_links.clear();
+        bodies.clear();
+        entries.clear();
+        let mut writer = Writer {
+            page: unit.page,
+            number,
+            sites: &unit.sites,
+            chosen,
+            effects,
+            heat: &jit.quick.heat,
+            patience: jit.config().threshold,
+            hot,
+            cold,
+            groups,
+            jumps,
+            links,
+            cold_links,
+            bodies,
+            entries,
+            regs: Registers::new(),
+            at: 0,
+            insn: 0,
+            failed: false,
+        };
+        writer.unit();
+        writer.finish();
+        !writer.failed
+    }
+
+    /// Fills in the addresses of cells.
+    fn connect(&mut self, jit: &Jit, ticket: &mut Ticket) {
+        let mut before = (0, 0);
+        self.links.sort_unstable_by_key(|&(_, gpa)| gpa);
+        for &(at, gpa) in &self.links {
+            if before.0 != gpa {
+                before = (gpa, jit.cache.link(ticket, gpa));
+            }
+            self.hot.bytes[at..at + 8].copy_from_slice(&before.1.to_le_bytes());
+        }
+    }
+
+    /// Guest-physical addresses of the blocks of the last unit.
+    pub(crate) fn addresses(&self, page: u64) -> impl Iterator<Item = u64> + '_ {
+        self.chosen.iter().map(move |block| page + u64::from(block.offset))
+    }
+}
+
+impl Jit {
+    /// Translates the block `seed` and what it leads to. Whether there is a unit now.
+    pub(crate) fn translate(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block) -> bool {
+        let start = Instant::now();
+        let made = self.make(quick, blocks, seed).is_some();
+        self.quick.spent(start.elapsed());
+        made
+    }
+
+    fn make(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block) -> Option<()> {
+        let memory = self.memory.upgrade()?;
+        let sites = quick.select(blocks, seed, |gpa| self.cache.lookup(gpa).is_some())?;
+        let page = seed.gpa & !(PAGE - 1);
+        let unit = Unit { page, sites, slots: None, quick: true };
+        let mut ticket = self.cache.reserve()?;
+        if !quick.translate(&unit, ticket.number(), self) {
+            return None;
+        }
+        quick.connect(self, &mut ticket);
+        let mut entries = [(0, 0); 16];
+        let mut count = 0;
+        for (to, from) in entries.iter_mut().zip(quick.addresses(page).zip(&quick.entries)) {
+            let &Target::Hot(at) = from.1 else { return None };
+            *to = (from.0, at as u32);
+            count += 1;
+        }
+        let spans = quick.chosen.iter().map(|b| granule_mask(b.offset.into(), (b.end - b.offset).into()));
+        let granules = spans.fold(0, |all, span| all | span);
+        let (insns, bytes) = (unit.sites.len() as u64, quick.code().len() as u64);
+        let new = New {
+            zone: Zone::Short,
+            code: quick.code(),
+            entries: &entries[..count],
+            pages: &[(page, granules)],
+            meta: unit,
+            heat: seed.heat.min(u32::MAX.into()) as u32,
+        };
+        let number = self.cache.publish(ticket, new).inspect_err(|_| self.want_room()).ok()?;
+        // A store before this look is seen by it; one after it is announced.
+        let marked = memory.tracker().code(page) & granules == granules;
+        if !marked || self.cache.meta(number, |unit| unit.is_true(&memory)) != Some(true) {
+            self.cache.kill(number, Cause::Store);
+            return None;
+        }
+        self.quick.made(insns, bytes);
+        Some(())
+    }
+}
