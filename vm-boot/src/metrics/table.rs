@@ -136,6 +136,19 @@ fn compilation(text: &mut Lines, stats: &JitStats, cpu_ns: u64) {
             share(stats.nanoseconds, cpu_ns),
         ),
     );
+    let quick = &stats.quick;
+    text.line(
+        "quick tier",
+        format_args!(
+            "{} units, {} instructions to {} in {} ({:.1} us an instruction, {} of the cpu)",
+            count(quick.units),
+            count(quick.insns),
+            bytes(quick.bytes),
+            time(quick.nanoseconds),
+            quick.nanoseconds as f64 / 1e3 / quick.insns.max(1) as f64,
+            share(quick.nanoseconds, cpu_ns),
+        ),
+    );
     text.line(
         "queue",
         format_args!(
