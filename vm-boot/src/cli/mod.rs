@@ -43,6 +43,7 @@ Options of --jit on, as in --jit on,threshold=500,float=off:
   group=off     check each memory access by itself, not several by one base register at once
   slots=off     no inline cache at a memory access
   float=off     leave floating point to helpers
+  system=off    leave CSRs, LR/SC and cbo.zero to helpers
   wait=on       harts wait for the compiler, so that runs are alike: for tests
 
 A configuration file has the same names as keys:

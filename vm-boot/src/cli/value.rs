@@ -329,8 +329,19 @@ pub struct Jit(pub Option<JitConfig>);
 
 impl Jit {
     /// The options after `on`.
-    pub const KEYS: [&str; 10] =
-        ["threshold", "quick", "threads", "queue", "short", "long", "group", "slots", "float", "wait"];
+    pub const KEYS: [&str; 11] = [
+        "threshold",
+        "quick",
+        "threads",
+        "queue",
+        "short",
+        "long",
+        "group",
+        "slots",
+        "float",
+        "system",
+        "wait",
+    ];
 }
 
 impl FromStr for Jit {
@@ -360,6 +371,7 @@ impl FromStr for Jit {
                 "group" => config.options.group = switch(key, value)?,
                 "slots" => config.options.slots = switch(key, value)?,
                 "float" => config.options.float = switch(key, value)?,
+                "system" => config.options.system = switch(key, value)?,
                 "wait" => config.wait = switch(key, value)?,
                 _ => return Err(ValueError::new(format!("unknown option {key:?}{}", hint(key, Self::KEYS)))),
             }

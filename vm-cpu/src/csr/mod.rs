@@ -15,6 +15,7 @@
 //! derived on reading.
 
 mod counters;
+pub(crate) mod direct;
 mod dump;
 mod entry;
 pub mod fields;

@@ -8,6 +8,8 @@ use crate::isa::ext::Extension;
 
 /// Fields that `sstatus` writes, of those that `mstatus` has.
 const SSTATUS: u64 = ms::SIE | ms::SPIE | ms::SPP | ms::FS | ms::SUM | ms::MXR;
+/// What `sstatus` shows of `mstatus`, but for `SD`.
+pub(super) const SSTATUS_VIEW: u64 = SSTATUS | ms::UXL;
 /// Fields that `mstatus` writes.
 const MSTATUS: u64 = SSTATUS | ms::MIE | ms::MPIE | ms::MPP | ms::MPRV | ms::TVM | ms::TW | ms::TSR;
 /// Bits of `fflags`.
@@ -61,7 +63,7 @@ impl CsrFile {
     }
 
     pub(super) fn read_sstatus(&self) -> u64 {
-        self.read_mstatus() & (SSTATUS | ms::UXL | ms::SD)
+        self.read_mstatus() & (SSTATUS_VIEW | ms::SD)
     }
 
     pub(super) fn write_mstatus(&mut self, value: u64) -> Effects {

@@ -66,16 +66,16 @@ impl Core {
         if self.cpu.strict_lrsc {
             return self.load_reserved_strictly(va);
         }
-        let see = |cell: &T::Cell| (std::ptr::from_ref(cell).addr(), T::read(cell));
+        let see = |cell: &T::Cell| (std::ptr::from_ref(cell).addr() as u64, T::read(cell));
         let (cell, value) = match self.tlb.atomic::<T::Cell>(self.data.class, va) {
             Some(cell) => see(cell),
             None => {
                 let place = self.atomic_place(va, T::SIZE, Access::Load)?;
                 let value = self.memory.load(place.gpa).map_err(|_| self.stop_with(Cause::LoadAccess, va))?;
-                (place.gpa.wrapping_add(self.memory.host_offset()) as usize, value)
+                (place.gpa.wrapping_add(self.memory.host_offset()), value)
             }
         };
-        self.reservation = Some(Reservation { cell, size: T::SIZE, value: value.widen() });
+        self.reservation = Reservation { cell, size: T::SIZE, value: value.widen() };
         Ok(value)
     }
 
@@ -84,13 +84,11 @@ impl Core {
         if self.cpu.strict_lrsc {
             return self.store_conditional_strictly(va, value);
         }
-        let reservation = self.reservation.take();
-        let failed = self.with_cell::<T, bool>(va, |cell| match reservation {
-            Some(held) if held.cell == std::ptr::from_ref(cell).addr() && held.size == T::SIZE => {
-                let old = T::narrow(held.value);
-                T::exchange(cell, old, value) != old
-            }
-            _ => true,
+        let held = std::mem::take(&mut self.reservation);
+        let failed = self.with_cell::<T, bool>(va, |cell| {
+            let old = T::narrow(held.value);
+            let here = held.holds(std::ptr::from_ref(cell).addr() as u64, T::SIZE);
+            !here || T::exchange(cell, old, value) != old
         })?;
         Ok(u64::from(failed))
     }

@@ -58,7 +58,7 @@ impl Core {
     }
 
     /// Levels of all interrupt sources outside the CSR file.
-    pub(super) fn lines(&self) -> u64 {
+    pub(crate) fn lines(&self) -> u64 {
         self.port.lines() | self.due
     }
 

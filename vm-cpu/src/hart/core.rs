@@ -29,14 +29,22 @@ pub enum Stop {
 }
 
 /// An `lr` that no `sc` has ended yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reservation {
-    /// Host address of the word: one address for all mappings of it.
-    pub cell: usize,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Reservation {
+    /// Host address of the word: one address for all mappings of it. 0 is no reservation.
+    pub cell: u64,
     /// Bytes.
     pub size: u64,
-    /// What `lr` saw.
+    /// What `lr` saw, zero-extended.
     pub value: u64,
+}
+
+impl Reservation {
+    /// Whether it is of the `size` bytes at host address `cell`.
+    pub fn holds(&self, cell: u64, size: u64) -> bool {
+        self.cell == cell && self.size == size
+    }
 }
 
 /// The architectural state of a hart and its ways to memory.
@@ -58,7 +66,7 @@ pub struct Core {
     pub(super) protection: Protection,
     /// Interrupts have to be looked at before the next block.
     pub(crate) recheck: bool,
-    pub(super) reservation: Option<Reservation>,
+    pub(crate) reservation: Reservation,
     pub(super) guarding: Guarding,
     /// MTIP and STIP as they were when the timers were looked at last.
     pub(super) due: u64,
@@ -120,7 +128,7 @@ impl Core {
             csr: CsrFile::new(cpu, id as u64),
             protection: Protection::default(),
             recheck: true,
-            reservation: None,
+            reservation: Reservation::default(),
             guarding: Guarding::default(),
             due: 0,
             armed: u64::MAX,
@@ -135,7 +143,7 @@ impl Core {
             pmp_changed: false,
             sbi: false,
             cpu: *cpu,
-            native: Native::new(cluster.port(id).attention_address()),
+            native: Native::new(cluster.port(id).attention_address(), cpu),
             panic: None,
             reader: None,
             cells_gone: false,
@@ -160,7 +168,7 @@ impl Core {
         self.x[10] = entry.a0;
         self.x[11] = entry.a1;
         self.x[12] = entry.a2;
-        self.reservation = None;
+        self.reservation = Reservation::default();
         self.tally.earlier = self.tally.earlier.wrapping_add(self.retired);
         self.retired = 0;
         self.recheck = true;

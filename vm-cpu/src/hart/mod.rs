@@ -30,6 +30,7 @@ use vm_mmu::AddressSpace;
 pub use self::clock::{Clock, TICKS_PER_SECOND};
 pub use self::cluster::{Cluster, MAX_HARTS};
 pub use self::core::Core;
+pub(crate) use self::core::Reservation;
 pub use self::core::Stop;
 pub use self::port::{Mail, Port};
 pub use self::tally::Tally;

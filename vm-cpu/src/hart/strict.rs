@@ -65,8 +65,8 @@ impl Core {
         }
         reserved[self.id] = granule(gpa);
         let value: T = self.memory.load(gpa).map_err(|_| self.stop_with(Cause::LoadAccess, va))?;
-        let cell = gpa.wrapping_add(self.memory.host_offset()) as usize;
-        self.reservation = Some(Reservation { cell, size: T::SIZE, value: value.widen() });
+        let cell = gpa.wrapping_add(self.memory.host_offset());
+        self.reservation = Reservation { cell, size: T::SIZE, value: value.widen() };
         Ok(value)
     }
 
@@ -76,13 +76,13 @@ impl Core {
         va: u64,
         value: T,
     ) -> Result<u64, Stop> {
-        let reservation = self.reservation.take();
+        let reservation = std::mem::take(&mut self.reservation);
         let gpa = self.atomic_place(va, T::SIZE, Access::Store)?.gpa;
-        let cell = gpa.wrapping_add(self.memory.host_offset()) as usize;
+        let cell = gpa.wrapping_add(self.memory.host_offset());
         let cluster = self.cluster.clone();
         let mut reserved = cluster.reserved.lock();
         let alive = std::mem::take(&mut reserved[self.id]) == granule(gpa);
-        if !alive || reservation.is_none_or(|held| held.cell != cell || held.size != T::SIZE) {
+        if !alive || !reservation.holds(cell, T::SIZE) {
             return Ok(1);
         }
         end_reservations(&mut reserved, self.id, gpa, T::SIZE);

@@ -2,7 +2,8 @@
 //! meaning, noted instead of carried out.
 
 use super::emit::*;
-use super::{Insn, execute};
+use super::{Insn, Op, execute};
+use crate::csr::direct::{self, Direct, direct};
 use crate::trap::Cause;
 
 /// What an instruction may touch. Register `r` is bit `r`; x0 is never there.
@@ -30,6 +31,8 @@ pub struct Effects {
     pub access: Option<(Size, bool)>,
     /// It orders memory accesses before and after it.
     pub orders: bool,
+    /// The runtime is needed in rare cases only; see [`Effects::directly`].
+    pub direct: bool,
 }
 
 impl Effects {
@@ -40,6 +43,16 @@ impl Effects {
         effects.ends = !matches!(flow, Ok(Flow::Next));
         effects.traps = flow.is_err();
         effects
+    }
+
+    /// For an engine that carries out CSR accesses, LR/SC and `cbo.zero` in place where it can.
+    pub fn directly(self) -> Effects {
+        Effects { runtime: self.runtime && !self.direct, ..self }
+    }
+
+    fn in_place(&mut self) -> Result<(), ()> {
+        (self.direct, self.orders) = (true, true);
+        self.runtime()
     }
 
     fn stop(&mut self) -> Result<(), ()> {
@@ -88,10 +101,10 @@ impl Emit for Effects {
         self.stop()
     }
     fn lr(&mut self, _: &Insn, _: Size, (): (), _: Order) -> Result<(), ()> {
-        self.runtime()
+        self.in_place()
     }
     fn sc(&mut self, _: &Insn, _: Size, (): (), (): (), _: Order) -> Result<(), ()> {
-        self.runtime()
+        self.in_place()
     }
     fn cas(&mut self, _: &Insn, _: Size, (): (), (): (), (): (), _: Order) -> Result<(), ()> {
         self.runtime()
@@ -103,8 +116,8 @@ impl Emit for Effects {
     fn fence(&mut self, _: u8, _: u8) {
         self.orders = true;
     }
-    fn cbo(&mut self, _: &Insn, _: Cbo, (): ()) -> Result<(), ()> {
-        self.runtime()
+    fn cbo(&mut self, _: &Insn, op: Cbo, (): ()) -> Result<(), ()> {
+        if op == Cbo::Zero { self.in_place() } else { self.runtime() }
     }
     fn fp_on(&mut self, _: &Insn) -> Result<(), ()> {
         self.stop()
@@ -113,8 +126,17 @@ impl Emit for Effects {
         self.float = Some((op, fmt, rm));
         self.stop()
     }
-    fn csr(&mut self, _: &Insn, _: CsrOp, _: u16, (): (), _: bool, _: bool) -> Result<(), ()> {
-        self.runtime()
+    fn csr(&mut self, i: &Insn, op: CsrOp, num: u16, (): (), _: bool, write: bool) -> Result<(), ()> {
+        let immediate = matches!(i.op, Op::csrrsi | Op::csrrci);
+        match direct(num, op, write) {
+            Some(Direct::Status) if immediate && u64::from(i.rs1) & !direct::ENABLE != 0 => self.runtime(),
+            Some(Direct::Status) => self.in_place(),
+            Some(Direct::Word { .. }) => {
+                self.direct = true;
+                self.runtime()
+            }
+            None => self.runtime(),
+        }
     }
     fn sys(&mut self, _: &Insn, op: Sys, (): (), (): ()) -> Step<Self> {
         self.runtime()?;

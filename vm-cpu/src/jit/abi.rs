@@ -11,6 +11,7 @@
 
 use std::mem::offset_of;
 
+use crate::config::CpuConfig;
 use crate::hart::Core;
 use crate::isa::Insn;
 
@@ -91,10 +92,18 @@ pub(crate) struct Native {
     pub stamp: u64,
     /// Operand of the helper that empties a unit's inline caches: the number of the translation.
     pub slot: u64,
+    /// Not 0 while SIE may be set and cleared in place, see [`crate::csr::direct::Direct::Status`].
+    pub status_ready: u64,
+    /// What an address of an instruction keeps in `sepc`.
+    pub pc_mask: u64,
+    /// Not 0 if `cbo.zero` is for the runtime in this mode.
+    pub zero_forbidden: u64,
+    /// Not 0 if reservations are the runtime's.
+    pub strict: u64,
 }
 
 impl Native {
-    pub fn new(attention: u64) -> Native {
+    pub fn new(attention: u64, cpu: &CpuConfig) -> Native {
         Native {
             exit: 0,
             stack: 0,
@@ -116,6 +125,10 @@ impl Native {
             sink: 0,
             stamp: 0,
             slot: 0,
+            status_ready: 0,
+            pc_mask: 0,
+            zero_forbidden: 1,
+            strict: cpu.strict_lrsc.into(),
         }
     }
 }
@@ -142,6 +155,32 @@ pub fn f_offset(r: usize) -> i32 {
 /// Offset of the program counter from r15.
 pub fn pc_offset() -> i32 {
     offset_of!(Core, pc) as i32
+}
+
+/// Offset from r15 of what is at `offset` of the CSRs.
+pub fn csr_offset(offset: usize) -> i32 {
+    (offset_of!(Core, csr) + offset) as i32
+}
+
+/// Offsets of the reservation's words from r15.
+pub(crate) mod reservation {
+    use std::mem::offset_of;
+
+    use crate::hart::{Core, Reservation};
+
+    const AT: usize = offset_of!(Core, reservation);
+
+    pub fn cell() -> i32 {
+        (AT + offset_of!(Reservation, cell)) as i32
+    }
+
+    pub fn size() -> i32 {
+        (AT + offset_of!(Reservation, size)) as i32
+    }
+
+    pub fn value() -> i32 {
+        (AT + offset_of!(Reservation, value)) as i32
+    }
 }
 
 /// Offset of the count of retired instructions from r15.

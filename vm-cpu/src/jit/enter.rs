@@ -20,6 +20,7 @@ use super::helpers::Then;
 use super::service::{Jit, Unit};
 use super::slots::{SLOTS, Slot};
 use crate::hart::Core;
+use crate::isa::emit::Cbo;
 use vm_codecache::Reader;
 use vm_mmu::PAGE;
 
@@ -419,6 +420,9 @@ impl Core {
         }
         (self.native.jumps, self.native.fetch_space, self.native.user) = self.jumps.for_code();
         self.native.fp_ready = self.fp_is_ready().into();
+        self.native.pc_mask = self.csr.pc_mask();
+        self.native.zero_forbidden = (!self.csr.cbo_permitted(Cbo::Zero)).into();
+        self.look_at_status();
     }
 }
 

@@ -227,6 +227,7 @@ impl Core {
         match execute(self, insn) {
             Ok(Flow::Next) if !self.fp_settings_changed(insn) => {
                 self.retired = self.retired.wrapping_sub(before).wrapping_sub(1);
+                self.look_at_status();
                 Then::Back
             }
             Ok(Flow::Sync) if self.stays(insn) => {
@@ -235,6 +236,7 @@ impl Core {
                     return self.go_on();
                 }
                 self.retired = self.retired.wrapping_sub(before).wrapping_sub(1);
+                self.look_at_status();
                 Then::Back
             }
             Ok(Flow::Next | Flow::Sync) => {
@@ -259,6 +261,14 @@ impl Core {
                 self.stop_at(stop, site)
             }
         }
+    }
+
+    /// Whether generated code may set and clear SIE from here on. Floating point and what interrupts depend on
+    /// change by instructions that the runtime carries out, or come with attention.
+    pub(super) fn look_at_status(&mut self) {
+        let settled = self.fpu.is_none() || self.csr.fp_dirty();
+        let ready = self.native.user == 0 && settled && !self.recheck && !self.csr.wakes(self.lines());
+        self.native.status_ready = ready.into();
     }
 
     /// Whether an instruction may have made [`Native::fp_ready`] untrue without ending its block.

@@ -113,6 +113,7 @@ fn may_call(effects: &Effects) -> bool {
         || effects.access.is_some()
         || effects.float.is_some()
         || effects.orders && effects.may_stop
+        || effects.direct
 }
 
 fn summary(block: &RegionBlock) -> Summary {

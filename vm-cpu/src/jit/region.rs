@@ -246,7 +246,7 @@ impl Discovery<'_> {
                 self.leaders.insert(at);
                 return;
             }
-            let effects = Effects::of(insn);
+            let effects = Effects::of(insn).directly();
             self.insns.insert(at, (*insn, effects));
             let (here, next) = (i64::from(at), at + u32::from(insn.len));
             match end_of(insn, &effects) {

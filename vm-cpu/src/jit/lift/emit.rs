@@ -5,6 +5,7 @@ use cranelift_codegen::ir::types::{I8, I16, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
 use super::Lifter;
+use crate::csr::direct::direct;
 use crate::isa::Insn;
 use crate::isa::emit::{Amo, Bin, Cbo, Cmp, CsrOp, Emit, Flow, Fmt, Fp, Mem, Order, Rm, Size, Step, Sys, Un};
 use crate::trap::Cause;
@@ -211,15 +212,30 @@ impl Emit for Lifter<'_, '_> {
         Ok(self.float_operation(i, op, fmt))
     }
 
+    fn lr(&mut self, i: &Insn, size: Size, _: Value, _: Order) -> Result<Value, ()> {
+        Ok(self.reserve(i, size))
+    }
+
+    fn sc(&mut self, i: &Insn, size: Size, _: Value, v: Value, _: Order) -> Result<Value, ()> {
+        Ok(self.store_reserved(i, size, v))
+    }
+
+    fn csr(&mut self, i: &Insn, op: CsrOp, num: u16, src: Value, _: bool, write: bool) -> Result<Value, ()> {
+        match direct(num, op, write) {
+            Some(way) => Ok(self.access_csr(i, way, op, src, write)),
+            None => Err(()),
+        }
+    }
+
+    fn cbo(&mut self, i: &Insn, op: Cbo, _: Value) -> Result<(), ()> {
+        if op != Cbo::Zero {
+            return Err(());
+        }
+        self.clear_block(i);
+        Ok(())
+    }
+
     // What follows is the runtime's: `Effects::runtime` says so, and it is never lifted.
-
-    fn lr(&mut self, _: &Insn, _: Size, _: Value, _: Order) -> Result<Value, ()> {
-        Err(())
-    }
-
-    fn sc(&mut self, _: &Insn, _: Size, _: Value, _: Value, _: Order) -> Result<Value, ()> {
-        Err(())
-    }
 
     fn cas(&mut self, _: &Insn, _: Size, _: Value, _: Value, _: Value, _: Order) -> Result<Value, ()> {
         Err(())
@@ -233,14 +249,6 @@ impl Emit for Lifter<'_, '_> {
         _: (Value, Value),
         _: Order,
     ) -> Result<(Value, Value), ()> {
-        Err(())
-    }
-
-    fn cbo(&mut self, _: &Insn, _: Cbo, _: Value) -> Result<(), ()> {
-        Err(())
-    }
-
-    fn csr(&mut self, _: &Insn, _: CsrOp, _: u16, _: Value, _: bool, _: bool) -> Result<Value, ()> {
         Err(())
     }
 

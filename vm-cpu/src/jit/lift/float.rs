@@ -69,6 +69,9 @@ impl Lifter<'_, '_> {
 
     /// Whether an instruction without need of the runtime can be lifted.
     pub(super) fn covers(&self, effects: &Effects) -> bool {
+        if effects.direct && !self.place.options.system {
+            return false;
+        }
         let Some((op, fmt, rm)) = effects.float else {
             let half = effects.access.is_some_and(|(size, _)| size == Size::H);
             let floats = effects.f_read | effects.f_written != 0;

@@ -12,14 +12,14 @@ use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
-use cranelift_codegen::ir::{self, AtomicRmwOp, InstBuilder, Value};
+use cranelift_codegen::ir::{self, InstBuilder, Value};
 use cranelift_frontend::Variable;
 
 use super::Lifter;
 use crate::isa::Insn;
 use crate::isa::effects::Effects;
-use crate::isa::emit::{Amo, Mem, Size};
-use crate::jit::abi::{self, native};
+use crate::isa::emit::{Mem, Size};
+use crate::jit::abi::native;
 use crate::jit::enter::Helper;
 use crate::jit::region::RegionBlock;
 use vm_mmu::{ENTRIES, Entry, PAGE};
@@ -142,7 +142,7 @@ impl Lifter<'_, '_> {
         self.groups.open.insert(plan.base, Open { plan, host });
     }
 
-    fn base(&mut self, r: u8) -> Value {
+    pub(super) fn base(&mut self, r: u8) -> Value {
         match r {
             0 => self.iconst(0),
             _ => {
@@ -181,7 +181,14 @@ impl Lifter<'_, '_> {
     }
 
     /// Looks `span` bytes at `address` up in the soft-TLB; goes on with the addend, or to `cold`.
-    fn look_in_tlb(&mut self, address: Value, span: i64, write: bool, cold: ir::Block, go_on: ir::Block) {
+    pub(super) fn look_in_tlb(
+        &mut self,
+        address: Value,
+        span: i64,
+        write: bool,
+        cold: ir::Block,
+        go_on: ir::Block,
+    ) {
         let flags = self.kinds.table;
         let shifted = self.b.ins().ushr_imm_s(address, 12 - 5);
         let index = self.b.ins().band_imm_s(shifted, (ENTRIES as i64 - 1) << 5);
@@ -278,65 +285,6 @@ impl Lifter<'_, '_> {
         let ty = if size == Size::D { F64 } else { F32 };
         let flags = self.kinds.guest;
         self.b.ins().load(ty, flags, host, offset)
-    }
-
-    /// Atomic read-modify-write at the address in `rs1`; gives the old value, sign-extended. What the
-    /// soft-TLB does not permit, the runtime does as a whole.
-    pub(super) fn atomic(&mut self, insn: &Insn, size: Size, op: Amo, operand: Value) -> Value {
-        let base = self.base(insn.rs1);
-        let flags = self.kinds.table;
-        let (aligned, near, hit) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
-        let (cold, go_on) = (self.cold_block(), self.b.create_block());
-        let result = self.b.append_block_param(go_on, I64);
-        let low = self.b.ins().band_imm_s(base, (1 << size as u8) - 1);
-        self.b.ins().brif(low, cold, &[], aligned, &[]);
-        self.go_on_in(aligned);
-        let shifted = self.b.ins().ushr_imm_s(base, 12 - 5);
-        let index = self.b.ins().band_imm_s(shifted, (ENTRIES as i64 - 1) << 5);
-        let lane = self.fixed_word(native!(lane));
-        let entry = self.b.ins().iadd(lane, index);
-        let tag = self.b.ins().load(I64, flags, entry, Entry::TAG as i32);
-        let offset = self.b.ins().isub(base, tag);
-        let inside = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, offset, PAGE as i64);
-        self.b.ins().brif(inside, near, &[], cold, &[]);
-        self.go_on_in(near);
-        let permitted = self.b.ins().load(I32, flags, entry, Entry::WRITE as i32);
-        let state = self.kinds.state;
-        let space = self.b.ins().load(I32, state, self.hart, native!(space));
-        let alive = self.b.ins().icmp(IntCC::Equal, permitted, space);
-        self.b.ins().brif(alive, hit, &[], cold, &[]);
-        self.go_on_in(hit);
-        let addend = self.b.ins().load(I64, flags, entry, Entry::ADDEND as i32);
-        let host = self.b.ins().iadd(base, addend);
-        let old = self.modify(host, size, op, operand);
-        self.b.ins().jump(go_on, &[old.into()]);
-        self.go_on_in(cold);
-        self.call(Helper::Execute);
-        let old = self.word(abi::x_offset(insn.rd.into()));
-        self.b.ins().jump(go_on, &[old.into()]);
-        self.go_on_in(go_on);
-        result
-    }
-
-    fn modify(&mut self, host: Value, size: Size, op: Amo, operand: Value) -> Value {
-        let op = match op {
-            Amo::Swap => AtomicRmwOp::Xchg,
-            Amo::Add => AtomicRmwOp::Add,
-            Amo::Xor => AtomicRmwOp::Xor,
-            Amo::And => AtomicRmwOp::And,
-            Amo::Or => AtomicRmwOp::Or,
-            Amo::Min => AtomicRmwOp::Smin,
-            Amo::Max => AtomicRmwOp::Smax,
-            Amo::Minu => AtomicRmwOp::Umin,
-            Amo::Maxu => AtomicRmwOp::Umax,
-        };
-        let flags = self.kinds.guest;
-        if size == Size::D {
-            return self.b.ins().atomic_rmw(I64, flags, op, host, operand);
-        }
-        let operand = self.b.ins().ireduce(I32, operand);
-        let old = self.b.ins().atomic_rmw(I32, flags, op, host, operand);
-        self.b.ins().sextend(I64, old)
     }
 }
 

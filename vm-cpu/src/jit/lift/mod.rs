@@ -7,12 +7,14 @@
 //! ```
 //! Guest registers are variables; `dirty` says which of them the hart's state does not hold yet.
 
+mod atomic;
 mod control;
 mod emit;
 mod float;
 mod memory;
 mod runtime;
 mod slots;
+mod system;
 
 pub(super) use self::float::leaves_raw;
 pub(super) use self::memory::checks;
@@ -56,11 +58,19 @@ pub struct Options {
     pub fma: bool,
     /// Floating point on the host's FPU.
     pub float: bool,
+    /// CSRs of traps and critical sections, LR/SC and `cbo.zero` in place.
+    pub system: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { group: true, slots: true, fma: std::is_x86_feature_detected!("fma"), float: true }
+        Options {
+            group: true,
+            slots: true,
+            fma: std::is_x86_feature_detected!("fma"),
+            float: true,
+            system: true,
+        }
     }
 }
 
