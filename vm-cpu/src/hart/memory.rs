@@ -103,6 +103,7 @@ impl Core {
             // The unit that runs goes on with what it has; the next one finds everything anew.
             self.enter_space();
             self.native.space = self.tlb.id(self.data.class).into();
+            self.native.stamp = 0;
             self.port.kick(MAIL);
         }
         Ok(Place { gpa, ram, uniform: true })

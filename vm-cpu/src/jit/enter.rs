@@ -61,7 +61,7 @@ impl Frame {
 }
 
 /// Offset of slot `number` from r15.
-pub fn slot_offset(number: u32) -> i32 {
+pub const fn slot_offset(number: u32) -> i32 {
     (offset_of!(Frame, slots) + number as usize * size_of::<Slot>()) as i32
 }
 
@@ -99,16 +99,23 @@ unsafe fn enter(core: &mut Core, code: u64) -> Leave {
 unsafe extern "C" {
     fn vm_jit_enter(core: *mut c_void, code: u64, page: u64);
     fn vm_jit_stub();
-    fn vm_jit_load();
-    fn vm_jit_store();
-    fn vm_jit_range();
     fn vm_jit_execute();
     fn vm_jit_slots();
-    fn vm_jit_load_vector();
-    fn vm_jit_store_vector();
-    fn vm_jit_range_vector();
     fn vm_jit_execute_vector();
     fn vm_jit_slots_vector();
+    // `refill` tries these before the helper, whose trampoline is the slow one.
+    pub(super) fn vm_jit_load();
+    pub(super) fn vm_jit_store();
+    pub(super) fn vm_jit_range();
+    pub(super) fn vm_jit_load_vector();
+    pub(super) fn vm_jit_store_vector();
+    pub(super) fn vm_jit_range_vector();
+    pub(super) fn vm_jit_load_slow();
+    pub(super) fn vm_jit_store_slow();
+    pub(super) fn vm_jit_range_slow();
+    pub(super) fn vm_jit_load_slow_vector();
+    pub(super) fn vm_jit_store_slow_vector();
+    pub(super) fn vm_jit_range_slow_vector();
 }
 
 /// A cell that always leads to the stub.
@@ -296,9 +303,9 @@ macro_rules! trampoline {
     };
 }
 
-trampoline!(vm_jit_load, vm_jit_load_vector, help_load);
-trampoline!(vm_jit_store, vm_jit_store_vector, help_store);
-trampoline!(vm_jit_range, vm_jit_range_vector, help_range);
+trampoline!(vm_jit_load_slow, vm_jit_load_slow_vector, help_load);
+trampoline!(vm_jit_store_slow, vm_jit_store_slow_vector, help_store);
+trampoline!(vm_jit_range_slow, vm_jit_range_slow_vector, help_range);
 trampoline!(vm_jit_execute, vm_jit_execute_vector, help_execute);
 trampoline!(vm_jit_slots, vm_jit_slots_vector, help_slots);
 

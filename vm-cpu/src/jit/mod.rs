@@ -17,6 +17,7 @@ mod helpers;
 pub mod lift;
 mod live;
 mod quick;
+mod refill;
 pub mod region;
 mod service;
 pub(crate) mod slots;

@@ -47,6 +47,12 @@ impl Entry {
     pub const EXEC: usize = offset_of!(Entry, exec);
     /// Host address minus virtual address.
     pub const ADDEND: usize = offset_of!(Entry, addend);
+    /// What else is known of it (u32).
+    pub const FLAGS: usize = offset_of!(Entry, flags);
+    /// Of the flags: it has been [lent](SoftTlb::lend) before, so lending it again changes nothing.
+    pub const LENT: u32 = SLOTTED;
+    /// Of the flags: it is never lent.
+    pub const OF_USER: u32 = USER;
 
     pub(super) fn new(tag: u64, [read, write, exec]: [u32; 3], flags: u32, addend: u64) -> Entry {
         Entry { tag, read, write, exec, flags, addend }
