@@ -9,7 +9,7 @@
 //! So no two pcs of a page collide, and a fence by address knows where to look; counts of entries, hashed by
 //! page, spare it that in nearly all cases.
 
-use super::blocks::BlockId;
+use super::blocks::{BlockId, NONE};
 use crate::jit::enter::stub_cell;
 
 /// Slots; a power of two.
@@ -17,7 +17,7 @@ pub(crate) const SLOTS: usize = 1 << 14;
 /// Moves the slots of a page away from those of its neighbours.
 pub(crate) const SPREAD: u64 = 0x9e5;
 /// Counters of entries.
-const COUNTS: usize = 1 << 12;
+const COUNTS: usize = 1 << 14;
 /// Bytes that an instruction begins at a multiple of.
 const STEP: u64 = 2;
 
@@ -76,7 +76,7 @@ fn place(pc: u64) -> usize {
 
 /// The counter of a pc's page.
 fn counter(pc: u64) -> usize {
-    ((pc >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize % COUNTS
+    ((pc >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50) as usize % COUNTS
 }
 
 impl Jumps {
@@ -96,17 +96,21 @@ impl Jumps {
     }
 
     /// The block that `pc` led to in this mode when its address space was still another, or had another
-    /// id: to be kept with [`Jumps::renew`] if it is still right.
+    /// id, or before a fence: to be kept with [`Jumps::renew`] if it is still right.
     #[inline]
     pub fn guess(&self, pc: u64) -> Option<BlockId> {
         let slot = &self.slots[place(pc)];
-        (slot.pc == pc | self.user && slot.space != 0).then_some(slot.block)
+        (slot.pc == pc | self.user && slot.block != NONE).then_some(slot.block)
     }
 
     /// What [`Jumps::guess`] gave is right in the current space.
     #[inline]
     pub fn renew(&mut self, pc: u64) {
-        self.slots[place(pc)].space = self.space;
+        let slot = &mut self.slots[place(pc)];
+        if slot.space == 0 {
+            self.counts[counter(pc)] += 1;
+        }
+        slot.space = self.space;
     }
 
     /// The cell of `pc`.
