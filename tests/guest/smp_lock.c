@@ -27,7 +27,7 @@ static void swap_lock(void) {
 }
 static void ticket_lock(void) {
     u32 mine = __atomic_fetch_add(&next_ticket, 1, __ATOMIC_RELAXED);
-    while (__atomic_load_n(&serving, __ATOMIC_ACQUIRE) != mine) {}
+    while (__atomic_load_n(&serving, __ATOMIC_ACQUIRE) != mine) relax();
 }
 static void ticket_unlock(void) { __atomic_store_n(&serving, serving + 1, __ATOMIC_RELEASE); }
 

@@ -77,7 +77,7 @@ static void ping(u64 hart) {
         }
     } else {
         for (u64 i = 0; i < ROUNDS; i++) {
-            while (sleeping != i + 1) {}
+            while (sleeping != i + 1) relax();
             for (u64 until = now() + i % 200; now() < until;) {}
             MSIP(1) = 1;
             u64 start = now();

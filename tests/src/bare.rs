@@ -11,13 +11,16 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use vm_cpu::csr::fields::status;
+use vm_cpu::isa::Op;
 use vm_cpu::isa::asm::assemble;
 use vm_cpu::jit::{Jit, JitConfig};
-use vm_cpu::{Bus, BusError, Clock, Cluster, CpuConfig, Entry, Exit, Hart, Priv};
+use vm_cpu::{Bus, BusError, Clock, Cluster, CpuConfig, Entry, Exit, Hart, Lockstep, Priv};
 use vm_mmu::{AddressSpace, Backend, PAGE, Perm};
 
 /// Where RAM begins.
@@ -40,11 +43,19 @@ pub enum Engine {
     Regions,
     /// Every block translated by the quick tier before it is executed for the first time.
     Quick,
+    /// The interpreter and compiled blocks in lock-step.
+    Lockstep(Lockstep),
+    /// The interpreter and compiled blocks that take `add` for `sub`.
+    Mistaken,
 }
 
 impl Engine {
     /// Every engine there is.
     pub const ALL: &'static [Engine] = &[Engine::Interpreter, Engine::Blocks, Engine::Regions, Engine::Quick];
+
+    /// Those that compare others.
+    pub const LOCKSTEP: &'static [Engine] =
+        &[Engine::Lockstep(Lockstep::Units), Engine::Lockstep(Lockstep::Chains)];
 
     /// How the JIT is used, if it is.
     fn jit(self) -> Option<JitConfig> {
@@ -54,6 +65,12 @@ impl Engine {
             Engine::Blocks => Some(with(1, None)),
             Engine::Regions => Some(with(3, None)),
             Engine::Quick => Some(with(u64::MAX, Some(1))),
+            Engine::Lockstep(lockstep) => Some(JitConfig { lockstep: Some(lockstep), ..with(1, None) }),
+            Engine::Mistaken => Some(JitConfig {
+                lockstep: Some(Lockstep::Units),
+                mistake: Some((Op::add, Op::sub)),
+                ..with(1, None)
+            }),
         }
     }
 }
@@ -67,6 +84,8 @@ pub enum Stopped {
     Trapped,
     /// It called the built-in SBI.
     SbiCall,
+    /// In lock-step: generated code did something else than the interpreter.
+    Diverged,
     /// It ran for longer than any test does.
     Hung,
 }
@@ -87,6 +106,8 @@ struct Exits {
     cluster: Arc<Cluster>,
     /// What each hart has said since it was last asked.
     said: Vec<AtomicU8>,
+    /// When each hart that runs has run for too long.
+    deadlines: Vec<Mutex<Option<Instant>>>,
 }
 
 const NOTHING: u8 = 0;
@@ -118,7 +139,10 @@ impl Bare {
         let cluster = Cluster::new(harts, Clock::manual());
         memory.tracker().set_listener(cluster.clone());
         let said = (0..harts).map(|_| AtomicU8::new(NOTHING)).collect();
-        let exits = Arc::new(Exits { cluster: cluster.clone(), said });
+        let deadlines = (0..harts).map(|_| Mutex::new(None)).collect();
+        let exits = Arc::new(Exits { cluster: cluster.clone(), said, deadlines });
+        let watched = Arc::downgrade(&exits);
+        std::thread::spawn(move || watch(watched));
         let jit = engine.jit().map(|jit| Jit::start(jit, &memory, &cluster).expect("a host for the JIT"));
         let hart = |id| {
             let hart = Hart::new(id, cpu, memory.clone(), exits.clone(), cluster.clone());
@@ -138,12 +162,18 @@ impl Bare {
         self.memory.write(gpa, bytes).expect("the test fits its RAM");
     }
 
+    /// Instructions that lock-step has compared on hart 0.
+    pub fn compared(&self) -> u64 {
+        self.cluster.port(0).tally().compared
+    }
+
     /// Resets hart `id` and puts it at `pc` in `mode`, with all traps going to the handler, FP registers
     /// on (and dirty, so that no instruction changes `mstatus` by using them) and all memory open.
     pub fn start(&mut self, id: usize, pc: u64, mode: Priv) {
+        // The wait ends the block, so that as many instructions retire in every engine.
         let handler = self.ram().end + id as u64 * 64;
         let out = EXIT_WORDS * id as u64 + 8;
-        let code = assemble(handler, &format!("sd x0, {out}(x0); j .")).expect("two instructions");
+        let code = assemble(handler, &format!("sd x0, {out}(x0); wfi; j .")).expect("three instructions");
         self.load(handler, &code.bytes);
         let hart = &mut self.harts[id];
         hart.start(Entry { pc, a0: 0, a1: 0, a2: 0, mode }, false);
@@ -177,23 +207,29 @@ impl Bare {
     }
 }
 
+/// Has harts that run for longer than [`PATIENCE`] leave, for as long as there are any.
+fn watch(exits: Weak<Exits>) {
+    while let Some(exits) = exits.upgrade() {
+        for (hart, deadline) in exits.deadlines.iter().enumerate() {
+            if deadline.lock().is_some_and(|deadline| deadline < Instant::now()) {
+                exits.cluster.request_exit(hart);
+            }
+        }
+        drop(exits);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// Runs `hart` until it says something at its exit word, or for too long.
 fn run(hart: &mut Hart, exits: &Exits) -> Stopped {
     let id = hart.core().id();
     exits.said[id].store(NOTHING, SeqCst);
-    let (over, still_running) = mpsc::channel::<()>();
-    let exit = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            if let Err(mpsc::RecvTimeoutError::Timeout) = still_running.recv_timeout(PATIENCE) {
-                exits.cluster.request_exit(id);
-            }
-        });
-        let exit = hart.run();
-        drop(over);
-        exit
-    });
+    *exits.deadlines[id].lock() = Some(Instant::now() + PATIENCE);
+    let exit = hart.run();
+    *exits.deadlines[id].lock() = None;
     match (exit, exits.said[id].load(SeqCst)) {
         (Exit::SbiCall, _) => Stopped::SbiCall,
+        (Exit::Diverged, _) => Stopped::Diverged,
         (Exit::Requested, DONE) => Stopped::Done,
         (Exit::Requested, TRAPPED) => Stopped::Trapped,
         (Exit::Requested, _) => Stopped::Hung,

@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** a body depends on its bytes alone, so that an input that was found can be kept as a test.
 
+pub mod blocks;
 pub mod config;
 pub mod decode;
 pub mod loader;
@@ -29,6 +30,7 @@ pub struct Target {
 
 /// Those whose bodies are here.
 pub const TARGETS: &[Target] = &[
+    Target { name: "blocks", run: blocks::run, seeds: &[] },
     Target { name: "config", run: config::run, seeds: config::SEEDS },
     Target { name: "decode", run: decode::run, seeds: &[] },
     Target { name: "loader", run: loader::run, seeds: loader::SEEDS },

@@ -18,6 +18,7 @@ mod qemu;
 mod shrink;
 
 pub use generate::{Repertoire, generate};
+pub(crate) use generate::{float, integer};
 pub use image::Record;
 pub use machine::Machine;
 pub use program::Program;

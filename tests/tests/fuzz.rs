@@ -1,14 +1,19 @@
 //! The bodies of the fuzz targets, over inputs from a generator: enough to know that they still run, hold and get
-//! somewhere. What they are for is `tests/fuzz`.
+//! somewhere. What they are for is `tests/fuzz`. `FUZZ_SECONDS=n` runs each for so long, over other inputs.
 
 use std::collections::BTreeSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::{Duration, Instant};
 
 use tests::fuzz::{TARGETS, Target};
 use tests::host::repository;
 use tests::random::Random;
 
-/// Inputs of random bytes.
+/// Inputs of random bytes; fewer where they take long, but some.
 const RANDOM: usize = 3000;
+const LEAST: usize = 100;
+const SLICE: Duration = Duration::from_secs(8);
 /// Changed copies of each input that gets far.
 const MUTATED: usize = 200;
 /// Bytes of the longest input.
@@ -33,6 +38,12 @@ fn mutate(random: &mut Random, seed: &[u8]) -> Vec<u8> {
     input
 }
 
+/// How long to run each target, if that was asked for.
+fn seconds() -> Option<Duration> {
+    let text = std::env::var("FUZZ_SECONDS").ok()?;
+    Some(Duration::from_secs(text.parse().unwrap_or_else(|_| panic!("FUZZ_SECONDS: a number, not {text:?}"))))
+}
+
 fn holds(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of this name");
     let Target { run, seeds, .. } = target;
@@ -42,7 +53,13 @@ fn holds(name: &str) {
         run(seed);
         (0..MUTATED).for_each(|_| run(&mutate(&mut random, seed)));
     }
-    for _ in 0..RANDOM {
+    let (start, slice) = (Instant::now(), seconds());
+    let mut random = slice.map_or(random, |_| Random::new(RandomState::new().hash_one(0)));
+    let enough = |n: usize| match slice {
+        Some(slice) => start.elapsed() > slice,
+        None => n >= RANDOM || n >= LEAST && start.elapsed() > SLICE,
+    };
+    for _ in (0..).take_while(|&n| !enough(n)) {
         let len = random.below(LONGEST);
         run(&bytes(&mut random, len));
     }
@@ -60,7 +77,7 @@ macro_rules! targets {
     };
 }
 
-targets! { config decode loader tree walk }
+targets! { blocks config decode loader tree walk }
 
 #[test]
 fn every_target_is_tested_and_has_its_file() {

@@ -76,6 +76,9 @@ pub enum UsageError {
     /// One terminal, two consoles.
     #[error("--serial and --virtio-console cannot both be stdio; say --serial none, or another place")]
     TwoOnStdio,
+    /// What other harts store would be taken for a difference.
+    #[error("--jit on,lockstep=…: expected one hart, found --cpus {0}")]
+    LockstepHarts(usize),
     /// The CPU cannot be built so.
     #[error("--cpu: {0}")]
     Cpu(#[from] CpuConfigError),
@@ -149,6 +152,9 @@ impl MachineConfig {
         if self.serial == Serial::Stdio && self.virtio_console == Serial::Stdio {
             return Err(UsageError::TwoOnStdio);
         }
+        if self.cpus > 1 && self.jit.is_some_and(|jit| jit.lockstep.is_some()) {
+            return Err(UsageError::LockstepHarts(self.cpus));
+        }
         let console = self.virtio_console != Serial::None;
         let devices = self.disks.len() + usize::from(self.rng) + usize::from(console);
         if devices > VIRTIO_SLOTS {
@@ -201,6 +207,7 @@ mod tests {
             ("--kernel k --disk a --disk a,ro", "a is given twice"),
             ("--kernel k --serial stdio --virtio-console stdio", "cannot both be stdio"),
             ("--kernel k --cpu rv64gc,nonsense=off", "nonsense"),
+            ("--kernel k --cpus 2 --jit on,lockstep=units", "expected one hart, found --cpus 2"),
             (
                 "--kernel k --disk a --disk b --disk c --disk d --disk e --disk f --disk g --disk h",
                 "at most 8 virtio devices, found 9",

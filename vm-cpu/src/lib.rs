@@ -15,9 +15,11 @@ pub mod hart;
 pub mod interp;
 pub mod isa;
 pub mod jit;
+mod lockstep;
 pub mod pmp;
 pub mod trap;
 
 pub use config::CpuConfig;
 pub use csr::Priv;
 pub use hart::{Bus, BusError, Clock, Cluster, Entry, Exit, Hart, Mail};
+pub use lockstep::Lockstep;

@@ -148,7 +148,7 @@ void on_harts(u64 count, void (*f)(u64 hart)) {
     }
     f(me);
     for (u64 id = 0; id < count; id++)
-        while (id != me && harts[id].busy) {}
+        while (id != me && harts[id].busy) relax();
     fence();
 }
 
@@ -159,13 +159,13 @@ void meet(u64 count) {
         waiting = 0;
         __atomic_store_n(&round, this_round + 1, __ATOMIC_SEQ_CST);
     }
-    while (__atomic_load_n(&round, __ATOMIC_SEQ_CST) == this_round) {}
+    while (__atomic_load_n(&round, __ATOMIC_SEQ_CST) == this_round) relax();
 }
 
 static void serve_tasks(struct hart *h) __attribute__((noreturn));
 static void serve_tasks(struct hart *h) {
     for (;;) {
-        while (!h->task) {}
+        while (!h->task) relax();
         fence();
         h->task(h->id);
         h->task = 0;

@@ -163,6 +163,8 @@ static inline u64 now(void) { return csr_read(time); }
 static inline void fence(void) { asm volatile("fence rw, rw" ::: "memory"); }
 static inline void fence_i(void) { asm volatile("fence.i" ::: "memory"); }
 static inline void sfence(void) { asm volatile("sfence.vma" ::: "memory"); }
+// Lets another hart run where harts share a core: `pause`.
+static inline void relax(void) { asm volatile(".4byte 0x0100000f" ::: "memory"); }
 static inline void wfi(void) { asm volatile("wfi" ::: "memory"); }
 
 // The program.

@@ -86,6 +86,9 @@ impl Bench {
         foretold.pc = label("finish") + 4;
         foretell(&mut foretold, &values(&case.expected)?, code);
         let stopped = self.bare.run(0);
+        if let Some(report) = self.bare.harts[0].divergence() {
+            return Err(report);
+        }
         let found = self.state(stopped);
         if found == foretold { Ok(()) } else { Err(difference(&foretold, &found)) }
     }
@@ -163,7 +166,7 @@ fn foretell_trap(state: &mut State, cause: u64, code: u64) {
     let enabled = held(state, MSTATUS) & status::MIE != 0;
     state.stopped = Stopped::Trapped;
     state.mode = Priv::Machine as u64;
-    state.pc = held(state, MTVEC) + 4;
+    state.pc = held(state, MTVEC) + 8;
     change(state, MSTATUS, status::MPP, from);
     change(state, MSTATUS, status::MPIE, u64::from(enabled));
     change(state, MSTATUS, status::MIE, 0);

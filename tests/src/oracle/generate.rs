@@ -139,7 +139,8 @@ fn start(random: &mut Random) -> Record {
     start
 }
 
-fn integer(random: &mut Random) -> u64 {
+/// A value of an integer register: a corner, a short number or any.
+pub fn integer(random: &mut Random) -> u64 {
     match random.below(4) {
         0 => random.pick(CORNERS),
         1 => random.word() >> random.below(64),
@@ -148,7 +149,8 @@ fn integer(random: &mut Random) -> u64 {
     }
 }
 
-fn float(random: &mut Random) -> u64 {
+/// An image of an FP register: of any format, special, near 1 or any.
+pub fn float(random: &mut Random) -> u64 {
     const SINGLE: u64 = 0xffff_ffff << 32;
     const HALF: u64 = 0xffff_ffff_ffff << 16;
     // Numbers near 1 meet and cancel; numbers of any exponent rarely do.

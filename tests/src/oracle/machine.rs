@@ -39,11 +39,19 @@ impl Machine {
         Machine { bare: Bare::new(engine, &cpu, 1, RAM_LEN), tamper: |_| {} }
     }
 
+    /// The machine below.
+    pub fn bare(&self) -> &Bare {
+        &self.bare
+    }
+
     /// Runs to `exit`; gives its code and what was written.
     fn execute(&mut self) -> Result<(u64, Vec<u8>), String> {
         let mut output = Vec::new();
         loop {
             let stopped = self.bare.run(0);
+            if let Some(report) = self.bare.harts[0].divergence() {
+                return Err(report);
+            }
             let core = self.bare.harts[0].core();
             let (cause, pc, value) = (core.csr().mcause, core.csr().mepc, core.csr().mtval);
             if stopped != Stopped::Trapped {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use thiserror::Error;
+use vm_cpu::Lockstep;
 use vm_cpu::jit::JitConfig;
 
 use super::nearest::hint;
@@ -329,7 +330,7 @@ pub struct Jit(pub Option<JitConfig>);
 
 impl Jit {
     /// The options after `on`.
-    pub const KEYS: [&str; 11] = [
+    pub const KEYS: [&str; 12] = [
         "threshold",
         "quick",
         "threads",
@@ -341,6 +342,7 @@ impl Jit {
         "float",
         "system",
         "wait",
+        "lockstep",
     ];
 }
 
@@ -373,10 +375,20 @@ impl FromStr for Jit {
                 "float" => config.options.float = switch(key, value)?,
                 "system" => config.options.system = switch(key, value)?,
                 "wait" => config.wait = switch(key, value)?,
+                "lockstep" => config.lockstep = lockstep(value)?,
                 _ => return Err(ValueError::new(format!("unknown option {key:?}{}", hint(key, Self::KEYS)))),
             }
         }
         Ok(Self(Some(config)))
+    }
+}
+
+fn lockstep(value: &str) -> Result<Option<Lockstep>, ValueError> {
+    match value {
+        "off" => Ok(None),
+        "units" => Ok(Some(Lockstep::Units)),
+        "chains" => Ok(Some(Lockstep::Chains)),
+        _ => Err(ValueError::new(format!("lockstep: expected units, chains or off, found {value:?}"))),
     }
 }
 

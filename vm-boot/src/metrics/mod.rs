@@ -88,6 +88,10 @@ pub struct Hart {
     pub sleep_ns: u64,
     /// Stores into pages that hold code.
     pub stores_beside_code: u64,
+    /// Steps that compiled code and the interpreter made in lock-step.
+    pub lockstep_steps: u64,
+    /// Instructions in them.
+    pub lockstep_instructions: u64,
     /// The soft-TLB; `fills` and `borrows` are its misses.
     pub tlb: TlbStats,
 }
@@ -115,6 +119,8 @@ impl From<Tally> for Hart {
             sleeps: tally.sleeps,
             sleep_ns: tally.sleeps_ns,
             stores_beside_code: tally.beside_code,
+            lockstep_steps: tally.steps,
+            lockstep_instructions: tally.compared,
             tlb: tally.tlb,
         }
     }
@@ -135,7 +141,7 @@ impl Hart {
         }
     }
 
-    fn counts(&mut self) -> [&mut u64; 24] {
+    fn counts(&mut self) -> [&mut u64; 26] {
         let TlbStats { fills, borrows, flush_all, flush_asid, flush_page, large_steps, sum_kills, revokes } =
             &mut self.tlb;
         [
@@ -155,6 +161,8 @@ impl Hart {
             &mut self.sleeps,
             &mut self.sleep_ns,
             &mut self.stores_beside_code,
+            &mut self.lockstep_steps,
+            &mut self.lockstep_instructions,
             fills,
             borrows,
             flush_all,

@@ -18,6 +18,7 @@ pub fn of(metrics: &Metrics) -> String {
     machine(&mut text, metrics, &sum);
     execution(&mut text, &sum);
     traps(&mut text, &sum);
+    lockstep(&mut text, &sum);
     match &metrics.compiler {
         Some(compiler) => compilation(&mut text, compiler, metrics.cpu_ns),
         None => text.line("compiler", "off"),
@@ -121,6 +122,13 @@ fn traps(text: &mut Lines, sum: &Hart) {
             count(sum.stores_beside_code),
         ),
     );
+}
+
+fn lockstep(text: &mut Lines, sum: &Hart) {
+    if sum.lockstep_steps > 0 {
+        let (steps, insns) = (sum.lockstep_steps, sum.lockstep_instructions);
+        text.line("lock-step", format_args!("{} steps, {} instructions", count(steps), count(insns)));
+    }
 }
 
 fn compilation(text: &mut Lines, stats: &JitStats, cpu_ns: u64) {

@@ -104,6 +104,7 @@ impl Vcpu {
                 Activity::Running => match self.hart.run() {
                     Exit::SbiCall => self.call(),
                     Exit::Requested => return,
+                    Exit::Diverged => self.fail(),
                 },
                 Activity::Suspended(resume) => match self.hart.suspend() {
                     true => self.wake(resume),
@@ -111,6 +112,13 @@ impl Vcpu {
                 },
             }
         }
+    }
+
+    /// Generated code was wrong; the hart goes no further.
+    fn fail(&mut self) {
+        let reason = self.hart.divergence().unwrap_or_default();
+        self.activity = Activity::Ended;
+        self.mailbox.post(Message::HartFailed { hart: self.id, reason });
     }
 
     /// Answers the SBI call that the hart has just made.

@@ -57,13 +57,20 @@ impl Core {
         std::mem::take(&mut self.recheck) && self.take_interrupt()
     }
 
+    /// Levels of the interrupt wires at this moment.
+    pub(crate) fn port_lines(&self) -> u64 {
+        self.port.lines()
+    }
+
     /// Levels of all interrupt sources outside the CSR file.
     pub(crate) fn lines(&self) -> u64 {
-        self.port.lines() | self.due
+        let lines = self.shadow.as_ref().and_then(|shadow| shadow.lines());
+        lines.unwrap_or_else(|| self.port.lines()) | self.due
     }
 
     fn take_interrupt(&mut self) -> bool {
         let Some(irq) = self.csr.pending_interrupt(self.lines()) else { return false };
+        self.shadow.iter().for_each(|shadow| shadow.note_interrupt());
         self.tally.interrupts += 1;
         self.pc = self.csr.take_interrupt(irq, self.pc);
         self.review();
@@ -88,6 +95,7 @@ impl Core {
 
     /// Enters the guest's handler for the noted trap, raised by the instruction at `pc`.
     pub(crate) fn take_trap(&mut self, pc: u64) {
+        self.shadow.iter().for_each(|shadow| shadow.note_trap());
         self.tally.exceptions[self.trap.cause as usize] += 1;
         self.pc = self.csr.take_trap(self.trap, pc);
         self.review();
@@ -109,7 +117,7 @@ impl Core {
             None => self.sbi_timer,
         };
         let timers = [(self.cluster.mtimecmp(self.id), MTIP), (supervisor, STIP)];
-        let now = self.cluster.clock().now();
+        let now = self.outside(|| self.cluster.clock().now());
         let mut next = u64::MAX;
         self.due = 0;
         for (deadline, bit) in timers {

@@ -15,6 +15,7 @@ use crate::interp::Jumps;
 use crate::jit::Participant;
 use crate::jit::abi::Native;
 use crate::jit::enter::{Payload, Roamers};
+use crate::lockstep::Shadow;
 use crate::trap::{Cause, Trap};
 
 /// Why an instruction ended early. Small on purpose: it travels through every memory access.
@@ -26,6 +27,8 @@ pub enum Stop {
     Again,
     /// It is complete, but what follows it may have to be decoded again.
     Done,
+    /// It has done nothing: it needs a device or a wait, which a trial may not touch.
+    Outside,
 }
 
 /// An `lr` that no `sc` has ended yet.
@@ -69,7 +72,7 @@ pub struct Core {
     pub(crate) reservation: Reservation,
     pub(super) guarding: Guarding,
     /// MTIP and STIP as they were when the timers were looked at last.
-    pub(super) due: u64,
+    pub(crate) due: u64,
     /// The deadline that the timer thread watches for this hart.
     pub(super) armed: u64,
     pub(super) id: usize,
@@ -98,6 +101,8 @@ pub struct Core {
     pub(crate) tally: Tally,
     /// A unit whose inline caches are of no use.
     pub(crate) roamers: Option<Roamers>,
+    /// What lock-step needs.
+    pub(crate) shadow: Option<Box<Shadow>>,
 }
 
 impl std::fmt::Debug for Core {
@@ -149,6 +154,7 @@ impl Core {
             cells_gone: false,
             tally: Tally::default(),
             roamers: None,
+            shadow: None,
         };
         core.review();
         core
@@ -261,6 +267,25 @@ impl Core {
     #[inline(always)]
     pub(crate) fn attention(&self) -> u32 {
         self.port.attention()
+    }
+
+    /// From here on units run in lock-step.
+    pub(super) fn keep_step(&mut self) {
+        self.shadow = Some(Box::default());
+        self.tlb.note_fills();
+    }
+
+    /// Whether a unit runs whose effects will be taken back.
+    pub(crate) fn is_on_trial(&self) -> bool {
+        self.shadow.as_ref().is_some_and(|shadow| shadow.is_trial())
+    }
+
+    /// Something of the outside that may change at any time, as `look` sees it.
+    pub(super) fn outside(&self, look: impl FnOnce() -> u64) -> u64 {
+        match &self.shadow {
+            None => look(),
+            Some(shadow) => shadow.see(look),
+        }
     }
 
     /// Notes a trap for the run loop to deliver.

@@ -19,6 +19,7 @@ use super::word::Word;
 use super::{Core, Stop};
 use crate::csr::Priv;
 use crate::isa::emit::Cbo;
+use crate::lockstep::Shadow;
 use crate::pmp::Pmp;
 use crate::trap::Cause;
 
@@ -57,6 +58,7 @@ struct Tables<'a> {
     memory: &'a AddressSpace,
     pmp: &'a Pmp,
     protection: &'a Protection,
+    shadow: Option<&'a Shadow>,
 }
 
 impl Tables<'_> {
@@ -72,6 +74,7 @@ impl PteMemory for Tables<'_> {
     }
 
     fn cas(&self, gpa: u64, old: u64, new: u64) -> Option<bool> {
+        self.shadow.inspect(|shadow| shadow.save(self.memory, gpa));
         self.permit(gpa, Access::Store).then(|| PteMemory::cas(self.memory, gpa, old, new)).flatten()
     }
 }
@@ -81,7 +84,12 @@ impl Core {
     /// An error leaves the trap in the hart.
     pub(crate) fn translate(&mut self, va: u64, len: u64, access: Access) -> Result<Place, Stop> {
         let view = if access == Access::Fetch { self.fetch } else { self.data };
-        let tables = Tables { memory: &self.memory, pmp: &self.csr.pmp, protection: &self.protection };
+        let tables = Tables {
+            memory: &self.memory,
+            pmp: &self.csr.pmp,
+            protection: &self.protection,
+            shadow: self.shadow.as_deref(),
+        };
         let cache = self.tlb.walk_cache();
         let mut leaf = match vm_mmu::walk(&tables, view.scheme, view.root, va, access, view.walk, cache) {
             Ok(leaf) => leaf,
@@ -97,6 +105,13 @@ impl Core {
             return Ok(Place { gpa, ram, uniform: false });
         };
         restrict(&mut leaf, rights);
+        if let Some(shadow) = self.shadow.as_deref().filter(|shadow| shadow.is_watching()) {
+            match access {
+                Access::Store => shadow.save(&self.memory, leaf.gpa),
+                // The first store of a step is to come here.
+                Access::Load | Access::Fetch => leaf.write = false,
+            }
+        }
         let id = self.tlb.id(view.class);
         let ram = self.tlb.fill(view.class, va, &leaf, access).is_some_and(|ram| ram.perm.allows(access));
         if id != self.tlb.id(view.class) {
@@ -154,6 +169,9 @@ impl Core {
         if !va.is_multiple_of(T::SIZE) {
             return Err(self.stop_with(Cause::LoadMisaligned, va));
         }
+        if self.is_on_trial() {
+            return Err(Stop::Outside);
+        }
         match self.outside_fp(|core| core.bus.read(place.gpa, T::SIZE as u8)) {
             Ok(value) => Ok(T::narrow(value)),
             Err(_) => Err(self.stop_with(Cause::LoadAccess, va)),
@@ -179,6 +197,9 @@ impl Core {
         }
         if !va.is_multiple_of(T::SIZE) {
             return Err(self.stop_with(Cause::StoreMisaligned, va));
+        }
+        if self.is_on_trial() {
+            return Err(Stop::Outside);
         }
         match self.outside_fp(|core| core.bus.write(place.gpa, T::SIZE as u8, value.widen())) {
             Ok(()) => self.after_door(),

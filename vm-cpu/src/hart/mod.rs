@@ -64,6 +64,8 @@ pub enum Exit {
     SbiCall,
     /// Somebody asked for the thread with [`Cluster::request_exit`].
     Requested,
+    /// In lock-step: generated code did something else than the interpreter. [`Hart::divergence`] says what.
+    Diverged,
 }
 
 /// State of a hart as it starts.
@@ -102,6 +104,9 @@ impl Hart {
 
     /// Runs hot code by units of `jit`.
     pub fn with_jit(mut self, jit: Arc<Jit>) -> Self {
+        if jit.config().lockstep.is_some() {
+            self.core_mut().keep_step();
+        }
         self.engine.use_jit(jit);
         self
     }
@@ -151,6 +156,11 @@ impl Hart {
     /// Registers, CSRs and counters, to change.
     pub fn core_mut(&mut self) -> &mut Core {
         self.frame.core_mut()
+    }
+
+    /// What lock-step has found, once it has found something.
+    pub fn divergence(&self) -> Option<String> {
+        self.core().shadow.as_ref().and_then(|shadow| shadow.report.borrow().clone())
     }
 
     /// Blocks with their heat and edges.

@@ -45,7 +45,7 @@ impl Core {
         }
         let time = match looks_at_time(num) {
             false => 0,
-            true if num == TIME => self.cluster.clock().now(),
+            true if num == TIME => self.outside(|| self.cluster.clock().now()),
             // What `mip` is about to show is pending from now on.
             true => self.look_at_timers(),
         };
@@ -59,7 +59,7 @@ impl Core {
     }
 
     /// Moves the flags that the host's FPU has gathered to `fflags`.
-    pub(super) fn gather_fp(&mut self) {
+    pub(crate) fn gather_fp(&mut self) {
         let raised = self.fpu.as_ref().map_or(0, HostFp::take);
         if raised != 0 {
             self.csr.raise_fp(raised);

@@ -43,12 +43,33 @@ impl Core {
     /// Carries out a store of `len` bytes at `gpa` that is not a hit of the soft-TLB.
     #[inline]
     pub(super) fn by_door<R>(&self, gpa: u64, len: u64, store: impl FnOnce(&AddressSpace) -> R) -> R {
+        self.announce(gpa, len);
         if !self.cpu.strict_lrsc {
             return store(&self.memory);
         }
         let mut reserved = self.cluster.reserved.lock();
         end_reservations(&mut reserved, self.id, gpa, len);
         store(&self.memory)
+    }
+
+    /// Lets lock-step know of a store that is about to come.
+    fn announce(&self, gpa: u64, len: u64) {
+        if let Some(shadow) = &self.shadow {
+            shadow.save(&self.memory, gpa);
+            shadow.save(&self.memory, gpa + len.max(1) - 1);
+        }
+    }
+
+    /// The granule that this hart has reserved, if reservations are strict.
+    pub(crate) fn reserved_granule(&self) -> u64 {
+        if self.cpu.strict_lrsc { self.cluster.reserved.lock()[self.id] } else { 0 }
+    }
+
+    /// Puts back what [`Core::reserved_granule`] gave.
+    pub(crate) fn reserve_again(&mut self, granule: u64) {
+        if self.cpu.strict_lrsc {
+            self.cluster.reserved.lock()[self.id] = granule;
+        }
     }
 
     /// `lr`, or [`Stop::Again`] while harts have yet to guard its page.
@@ -86,6 +107,7 @@ impl Core {
             return Ok(1);
         }
         end_reservations(&mut reserved, self.id, gpa, T::SIZE);
+        self.announce(gpa, T::SIZE);
         self.memory.store(gpa, value).map_err(|_| self.stop_with(Cause::StoreAccess, va))?;
         Ok(0)
     }

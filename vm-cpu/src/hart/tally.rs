@@ -54,6 +54,10 @@ pub struct Tally {
     pub sleeps: u64,
     /// Nanoseconds it slept.
     pub sleeps_ns: u64,
+    /// Steps of lock-step.
+    pub steps: u64,
+    /// Instructions in them.
+    pub compared: u64,
     /// Stores into pages with code.
     pub beside_code: u64,
     /// Of the soft-TLB.
@@ -82,6 +86,8 @@ impl Default for Tally {
             devices_ns: 0,
             sleeps: 0,
             sleeps_ns: 0,
+            steps: 0,
+            compared: 0,
             beside_code: 0,
             tlb: TlbStats::default(),
         }

@@ -195,6 +195,9 @@ impl Emit for Core {
                 if !self.csr.wfi_permitted() {
                     return Err(self.illegal(i));
                 }
+                if self.is_on_trial() {
+                    return Err(Stop::Outside);
+                }
                 self.wait_for_interrupt();
                 Ok(Flow::Sync)
             }

@@ -10,6 +10,7 @@
 //! the translators read it.
 
 mod blocks;
+mod compare;
 mod emit;
 mod fetch;
 pub(crate) mod jumps;
@@ -178,6 +179,11 @@ impl Engine {
             Stop::Again => {
                 core.pc = pc;
                 core.wait_for_guards();
+                return None;
+            }
+            // Of a trial only, which does not come here.
+            Stop::Outside => {
+                core.pc = pc;
                 return None;
             }
             Stop::Done => {}

@@ -68,7 +68,10 @@ impl Engine {
         core.tally.entries += 1;
         core.prepare_native();
         let before = core.retired;
-        let leave = enter::run(core, code);
+        let leave = match self.enter(core, code) {
+            Ok(leave) => leave,
+            Err(exit) => return Next::Back(Some(exit)),
+        };
         core.tally.compiled += core.retired - before;
         core.tally.leaves[leave as usize - 1] += 1;
         match leave {

@@ -45,6 +45,7 @@ impl Core {
                 self.go_on()
             }
             Stop::Again => Then::Leave(Leave::Again),
+            Stop::Outside => Then::Leave(Leave::Interpret),
             Stop::Done => {
                 self.retired += 1;
                 self.pc = self.pc.wrapping_add(site.insn.len.into());
@@ -106,6 +107,9 @@ impl Core {
     fn roams(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> bool {
         let slot = &mut slots[usize::from(site.slot)];
         slot.misses += 1;
+        if self.shadow.is_some() {
+            slot.misses = 0; // in lock-step every slot misses once a step
+        }
         if slot.misses < MISSES {
             return false;
         }

@@ -19,7 +19,8 @@ use super::region::{Region, RegionBlock, Surroundings};
 use super::slots::{SlotPool, SlotRange};
 use crate::hart::Cluster;
 use crate::interp::Block;
-use crate::isa::Insn;
+use crate::isa::{Insn, Op};
+use crate::lockstep::Lockstep;
 
 /// How the compiler is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,10 @@ pub struct JitConfig {
     pub long_zone: usize,
     /// Size of its short-lived zone, where quickly made code goes, in bytes.
     pub short_zone: usize,
+    /// Units run in lock-step with the interpreter.
+    pub lockstep: Option<Lockstep>,
+    /// Units take the first for the second: for tests of what must notice.
+    pub mistake: Option<(Op, Op)>,
 }
 
 impl Default for JitConfig {
@@ -54,6 +59,8 @@ impl Default for JitConfig {
             wait: false,
             long_zone: 48 << 20,
             short_zone: 16 << 20,
+            lockstep: None,
+            mistake: None,
         }
     }
 }
@@ -190,7 +197,7 @@ impl Jit {
                 queue: queue.clone(),
                 counts: counts.clone(),
                 when_full: when_full.clone(),
-                options: config.options,
+                options: Options { alone: config.lockstep == Some(Lockstep::Units), ..config.options },
                 pool: pool.clone(),
                 roaming: roaming.clone(),
             })
@@ -237,7 +244,11 @@ impl Jit {
     }
 
     /// Has a region compiled, unless too many wait.
-    pub(crate) fn request(&self, region: Region) -> bool {
+    pub(crate) fn request(&self, mut region: Region) -> bool {
+        if let Some((right, wrong)) = self.config.mistake {
+            let insns = region.blocks.iter_mut().flat_map(|block| &mut block.insns);
+            insns.filter(|insn| insn.op == right).for_each(|insn| insn.op = wrong);
+        }
         if let Some(worker) = &self.own {
             worker.lock().compile(&region);
             return true;

@@ -93,11 +93,13 @@ impl Entry {
 pub(super) struct Lane {
     pub entries: Box<[Entry; ENTRIES]>,
     pub id: u32,
+    /// Indices of entries put since they were last taken, if somebody wants to know.
+    pub filled: Option<Vec<u16>>,
 }
 
 impl Lane {
     pub fn new() -> Lane {
-        Lane { entries: Box::new([Entry::default(); ENTRIES]), id: 0 }
+        Lane { entries: Box::new([Entry::default(); ENTRIES]), id: 0, filled: None }
     }
 
     #[inline(always)]
@@ -121,6 +123,7 @@ impl Lane {
             }
         }
         self.entries[at] = entry;
+        self.filled.iter_mut().for_each(|filled| filled.push(at as u16));
         at as u16
     }
 
@@ -184,6 +187,22 @@ impl Lane {
             }
         }
         revoked
+    }
+
+    /// The entry put last that permits loads and stores, with its page.
+    pub fn last_writable(&self) -> Option<(u64, Entry)> {
+        let filled = self.filled.iter().flatten().rev();
+        let mut entries = filled.map(|&at| &self.entries[usize::from(at) % ENTRIES]);
+        let found = entries.find(|entry| entry.read == self.id && entry.write == self.id)?;
+        Some((found.tag, Entry { flags: found.flags & !SLOTTED, ..*found }))
+    }
+
+    /// Loads and stores miss until they are filled again.
+    pub fn forget_data(&mut self) {
+        for at in self.filled.iter_mut().flat_map(|filled| filled.drain(..)) {
+            let entry = &mut self.entries[usize::from(at) % ENTRIES];
+            (entry.read, entry.write) = (0, 0);
+        }
     }
 
     pub fn revoke_all(&mut self) -> u64 {

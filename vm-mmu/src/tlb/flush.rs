@@ -1,7 +1,7 @@
 //! What makes translations die: fences, SUM, and pages that come to hold code.
 
 use super::{Class, Lane, SoftTlb};
-use crate::PAGE;
+use crate::{Access, PAGE};
 
 impl SoftTlb {
     /// `sfence.vma x0, x0`: every translation of U and S dies, in constant time.
@@ -70,6 +70,24 @@ impl SoftTlb {
     pub fn revoke_write_all(&mut self) {
         self.stamps.step_all();
         self.stats.revokes += self.lanes.iter_mut().map(Lane::revoke_all).sum::<u64>();
+    }
+
+    /// From here on [`SoftTlb::forget_data`] is possible.
+    pub fn note_fills(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.filled = Some(Vec::new()));
+    }
+
+    /// No load and no store hits any more until it is filled again; fetches do as before. One page of `class`
+    /// stays, if there is one that may be written: its guest-physical address. Needs
+    /// [`SoftTlb::note_fills`] to have been called before the first fill.
+    pub fn forget_data(&mut self, class: Class) -> Option<u64> {
+        self.stamps.step_all();
+        let kept = self.lanes[class as usize].last_writable();
+        self.lanes.iter_mut().for_each(Lane::forget_data);
+        let lane = &mut self.lanes[class as usize];
+        let (tag, entry) = kept?;
+        lane.put(class, tag, entry, &mut self.stamps);
+        self.translate(class, tag, Access::Store)
     }
 
     fn step(&mut self) {

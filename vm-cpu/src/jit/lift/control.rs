@@ -147,6 +147,9 @@ impl Lifter<'_, '_> {
 
     /// Jumps to what the cell holds.
     fn jump_through(&mut self, cell: Value, page: Value) {
+        if self.place.options.alone {
+            return self.leave(Leave::Dispatch);
+        }
         let flags = self.kinds.table;
         let code = self.b.ins().load(I64, flags, cell, 0);
         let zero = self.iconst(0);

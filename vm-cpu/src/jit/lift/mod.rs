@@ -60,6 +60,8 @@ pub struct Options {
     pub float: bool,
     /// CSRs of traps and critical sections, LR/SC and `cbo.zero` in place.
     pub system: bool,
+    /// Units lead to no other unit, and leave loops at their heads: steps of lock-step.
+    pub alone: bool,
 }
 
 impl Default for Options {
@@ -70,6 +72,7 @@ impl Default for Options {
             fma: std::is_x86_feature_detected!("fma"),
             float: true,
             system: true,
+            alone: false,
         }
     }
 }
@@ -380,13 +383,15 @@ impl Lifter<'_, '_> {
 
     /// In a loop's head: every [`PATIENCE`] instructions, leaves if attention is wanted.
     fn look_up(&mut self) {
+        let alone = self.place.options.alone;
+        let patience = if alone { 1 } else { PATIENCE };
         let count = self.b.use_var(self.count);
-        let due = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThanOrEqual, count, PATIENCE);
+        let due = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThanOrEqual, count, patience);
         let (looks, called, quiet) = (self.cold_block(), self.cold_block(), self.cold_block());
         let go_on = self.b.create_block();
         self.b.ins().brif(due, looks, &[], go_on, &[]);
         self.go_on_in(looks);
-        let attention = self.attention();
+        let attention = if alone { count } else { self.attention() };
         self.counted = count;
         self.settle_count();
         self.b.ins().brif(attention, called, &[], quiet, &[]);
