@@ -3,6 +3,7 @@
 use super::Writer;
 use super::asm::{R15, RAX};
 use super::value::Value;
+use crate::csr::direct::direct;
 use crate::isa::Insn;
 use crate::isa::emit::{Amo, Bin, Cbo, Cmp, CsrOp, Emit, Fmt, Fp, Mem, Order, Rm, Size, Step, Sys, Un};
 use crate::jit::abi;
@@ -145,8 +146,17 @@ impl Emit for Writer<'_> {
         Err(NotCovered)
     }
 
-    fn csr(&mut self, _: &Insn, _: CsrOp, _: u16, _: Value, _: bool, _: bool) -> Result<Value, NotCovered> {
-        Err(NotCovered)
+    fn csr(
+        &mut self,
+        i: &Insn,
+        op: CsrOp,
+        num: u16,
+        src: Value,
+        _: bool,
+        write: bool,
+    ) -> Result<Value, NotCovered> {
+        let way = direct(num, op, write).ok_or(NotCovered)?;
+        Ok(self.access_csr(i, way, op, src, write))
     }
 
     fn sys(&mut self, _: &Insn, _: Sys, _: Value, _: Value) -> Step<Self> {

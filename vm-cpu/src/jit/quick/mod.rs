@@ -23,9 +23,11 @@ mod publish;
 mod registers;
 mod select;
 mod shared;
+mod system;
 mod value;
 
 use self::asm::Code;
+use self::emit::NotCovered;
 use self::exits::{Jump, Target};
 use self::heat::Heat;
 use self::memory::Groups;
@@ -139,7 +141,12 @@ impl Writer<'_> {
                     self.indirect(target);
                     return false;
                 }
-                Ok(Flow::Sync | Flow::Switch) | Err(_) => {
+                // A CSR was changed in place.
+                Ok(Flow::Sync | Flow::Switch) => {
+                    self.settle();
+                    return self.go_to(next);
+                }
+                Err(NotCovered) => {
                     self.regs.end_instruction();
                     self.forget_groups();
                     self.call_hot(Helper::Execute);
