@@ -9,7 +9,7 @@
 // qemu: yes
 #include "rt.h"
 
-#define SAMPLES 1000
+#define SAMPLES 300
 #define WARM_UP (200 * MILLISECOND)
 // Between two interrupts, in ticks: some hundred microseconds, never the same.
 #define GAP (2000 + random() % 3000)

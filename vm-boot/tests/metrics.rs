@@ -47,7 +47,7 @@ fn number(of: &Value, path: &str) -> u64 {
 
 #[test]
 fn figures_are_what_the_guest_did() {
-    let (all, table) = figures(&Files::new(), "on,threshold=100,wait=on");
+    let (all, table) = figures(&Files::new(), "on,threshold=100,quick=off,wait=on");
     let hart = &all["harts"][0];
     assert_eq!(all["harts"].as_array().unwrap().len(), 1);
     let instructions = number(hart, "/instructions");
@@ -55,7 +55,7 @@ fn figures_are_what_the_guest_did() {
     assert_eq!(number(hart, "/compiled") + number(hart, "/interpreted"), instructions);
     assert!(number(hart, "/compiled") > 1_900_000, "{hart:#}");
     assert_eq!(number(hart, "/exceptions/ecall_m"), 1);
-    assert!(number(hart, "/entries") > 0 && number(hart, "/device_accesses") > 0, "{hart:#}");
+    assert!(number(hart, "/entries") > 0, "{hart:#}");
     let left: u64 = hart["leaves"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
     assert_eq!(left, number(hart, "/entries"));
     assert!(number(&all, "/compiler/regions") > 0);
