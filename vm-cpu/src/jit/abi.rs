@@ -92,6 +92,8 @@ pub(crate) struct Native {
     pub stamp: u64,
     /// Operand of the helper that empties a unit's inline caches: the number of the translation.
     pub slot: u64,
+    /// Operand of the same helper: how many of them are of stores.
+    pub stores: u64,
     /// Not 0 while SIE may be set and cleared in place, see [`crate::csr::direct::Direct::Status`].
     pub status_ready: u64,
     /// What an address of an instruction keeps in `sepc`.
@@ -125,6 +127,7 @@ impl Native {
             sink: 0,
             stamp: 0,
             slot: 0,
+            stores: 0,
             status_ready: 0,
             pc_mask: 0,
             zero_forbidden: 1,

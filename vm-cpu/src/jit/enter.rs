@@ -22,7 +22,7 @@ use super::slots::{SLOTS, Slot};
 use crate::hart::Core;
 use crate::isa::emit::Cbo;
 use vm_codecache::Reader;
-use vm_mmu::PAGE;
+use vm_mmu::{Access, PAGE};
 
 /// A hart's state and, at constant offsets from it, its inline caches.
 #[repr(C)]
@@ -384,12 +384,17 @@ unsafe extern "C" fn help_execute(core: *mut Core) -> u64 {
 unsafe extern "C" fn help_slots(core: *mut Core) -> u64 {
     // SAFETY: as in `help`.
     let (core, slots) = unsafe { (&mut *core, slots_of(core)) };
-    let Native { address: first, value: len, addend: key, slot: number, stamp, .. } = core.native;
+    let Native { address: first, value: len, addend: key, slot: number, stores, stamp, .. } = core.native;
     if core.is_stamp_old() {
         core.native.exit = Leave::Dispatch as u64;
         return 1;
     }
-    let Some((tag, addend)) = core.tlb.any_writable(core.data.class) else {
+    let class = core.data.class;
+    let mut any = |access: Access, wanted: bool| {
+        if wanted { core.tlb.any(class, access).map(Some) } else { Some(None) }
+    };
+    let loads = len.saturating_sub(1).saturating_sub(stores);
+    let (Some(load), Some(store)) = (any(Access::Load, loads != 0), any(Access::Store, stores != 0)) else {
         core.native.exit = Leave::Interpret as u64;
         return 1;
     };
@@ -397,7 +402,12 @@ unsafe extern "C" fn help_slots(core: *mut Core) -> u64 {
     if let Some(range) = slots.get_mut(first as usize..first.wrapping_add(len) as usize)
         && let Some((header, sites)) = range.split_first_mut()
     {
-        sites.fill(Slot { tag, addend, first: first as u16, since, ..Slot::default() });
+        let (of_loads, of_stores) = sites.split_at_mut(sites.len().min(loads as usize));
+        for (slots, page) in [(of_loads, load), (of_stores, store)] {
+            if let Some((tag, addend)) = page {
+                slots.fill(Slot { tag, addend, first: first as u16, since, ..Slot::default() });
+            }
+        }
         *header = Slot { tag: stamp.wrapping_add(key), len, addend: number, ..Slot::default() };
     }
     core.tally.helpers[Helper::Slots as usize] += 1;

@@ -534,19 +534,17 @@ impl Unit {
     fn assign_slots(&mut self, region: &Region, group: bool, roaming: &HashSet<u64>, pool: &Arc<SlotPool>) {
         let checks = region.blocks.iter().flat_map(|block| checks(block, group));
         let page = self.page;
-        let mut sites: Vec<&mut Site> = self
-            .sites
-            .iter_mut()
-            .zip(checks)
-            .filter(|(site, checked)| *checked && !roaming.contains(&(page + u64::from(site.offset))))
-            .map(|(site, _)| site)
-            .collect();
+        let stays = |site: &Site| !roaming.contains(&(page + u64::from(site.offset)));
+        let checked = self.sites.iter_mut().zip(checks).filter_map(|(site, check)| Some((site, check?)));
+        let mut sites: Vec<(&mut Site, bool)> = checked.filter(|(site, _)| stays(site)).collect();
+        sites.sort_by_key(|&(_, store)| store);
         if sites.is_empty() {
             return;
         }
         self.slots = pool.take(sites.len() as u32 + 1);
-        let Some(range) = &self.slots else { return };
-        for (site, slot) in sites.iter_mut().zip(range.first + 1..) {
+        let Some(range) = &mut self.slots else { return };
+        range.stores = sites.iter().filter(|&&(_, store)| store).count() as u32;
+        for ((site, _), slot) in sites.iter_mut().zip(range.first + 1..) {
             site.slot = slot as u16;
         }
     }

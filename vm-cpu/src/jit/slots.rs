@@ -7,7 +7,7 @@
 //! ```
 //! **Invariant.** While a header is valid, each slot of its range holds what an entry of the soft-TLB says
 //! that permits the site's access. There is no empty slot, because no tag is one that no address matches:
-//! a slot begins with some page that may be written, whichever it is. The stamp names an address space, a
+//! a slot begins with some page that permits the access, whichever it is. The stamp names an address space, a
 //! class and a generation of them, and each unit compares it with its header when it is entered and after
 //! whatever may have changed it. A key is given out once, so the header of a range's last owner never
 //! passes for that of the next.
@@ -68,6 +68,8 @@ pub struct SlotRange {
     pub len: u32,
     /// Added to the stamp in the header.
     pub key: u32,
+    /// How many of them, at the end, are of stores.
+    pub stores: u32,
 }
 
 impl SlotPool {
@@ -88,7 +90,7 @@ impl SlotPool {
             free.ranges.insert(first + len, room - len);
         }
         free.next_key += 1;
-        Some(SlotRange { pool: self.clone(), first, len, key })
+        Some(SlotRange { pool: self.clone(), first, len, key, stores: 0 })
     }
 
     fn give(&self, mut first: u32, mut len: u32) {

@@ -139,10 +139,10 @@ impl Lane {
         (entry.tag, entry.addend)
     }
 
-    /// Whether the entry at an index permits stores, and copies.
-    pub fn is_writable(&self, at: usize) -> bool {
+    /// Whether the entry at an index permits `access`, and copies.
+    pub fn is_lendable(&self, at: usize, access: Access) -> bool {
         let entry = &self.entries[at];
-        entry.write == self.id && entry.read == self.id && entry.is_lendable()
+        entry.permits(access) == self.id && entry.is_lendable()
     }
 
     pub fn hit(&self, va: u64, access: Access) -> Option<&Entry> {

@@ -86,8 +86,8 @@ pub struct SoftTlb {
     /// Indices of S-lane entries for user pages; full means that there may be more.
     sum: Vec<u16>,
     stamps: Stamps,
-    /// Where each class had an entry that permits stores.
-    handy: [usize; 3],
+    /// Where each class had an entry that permits loads, and one that permits stores.
+    handy: [[usize; 2]; 3],
     stats: TlbStats,
 }
 
@@ -103,7 +103,7 @@ impl SoftTlb {
             walks: WalkCache::new(),
             sum: Vec::with_capacity(SUM_LIST),
             stamps: Stamps::new(),
-            handy: [0; 3],
+            handy: [[0; 2]; 3],
             stats: TlbStats::default(),
         };
         tlb.reset();
@@ -160,16 +160,15 @@ impl SoftTlb {
         Some(lane.lend(va))
     }
 
-    /// A copy of some entry of `class` that permits stores now, and so loads. Valid as those of
+    /// A copy of some entry of `class` that permits loads now, or stores. Valid as those of
     /// [`SoftTlb::lend`].
-    pub fn any_writable(&mut self, class: Class) -> Option<(u64, u64)> {
-        let at = self.handy[class as usize];
-        if self.lanes[class as usize].is_writable(at) {
-            return Some(self.lanes[class as usize].lend_at(at));
+    pub fn any(&mut self, class: Class, access: Access) -> Option<(u64, u64)> {
+        let lane = &mut self.lanes[class as usize];
+        let handy = &mut self.handy[class as usize][usize::from(access == Access::Store)];
+        if !lane.is_lendable(*handy, access) {
+            *handy = (0..ENTRIES).find(|&at| lane.is_lendable(at, access))?;
         }
-        let found = (0..ENTRIES).find(|&at| self.lanes[class as usize].is_writable(at))?;
-        self.handy[class as usize] = found;
-        Some(self.lanes[class as usize].lend_at(found))
+        Some(lane.lend_at(*handy))
     }
 
     /// The entries of `class` for generated code; never moves.

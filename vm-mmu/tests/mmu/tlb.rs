@@ -426,10 +426,13 @@ fn a_user_page_of_the_supervisor_is_not_lent() {
     tlb.fill(Class::S, 0x5000, &user(RAM), Access::Load).unwrap();
     assert!(hits(&tlb, 0x5000));
     assert_eq!(tlb.lend(Class::S, 0x5000, Access::Load), None);
-    assert_eq!(tlb.any_writable(Class::S), None);
+    assert_eq!(tlb.any(Class::S, Access::Load), None);
     tlb.fill(Class::S, 0x6000, &leaf(RAM + PAGE), Access::Load).unwrap();
     let addend = tlb.addend(Class::S, 0x6000, Access::Store).unwrap();
-    assert_eq!(tlb.any_writable(Class::S), Some((0x6000, addend)));
+    assert_eq!(tlb.any(Class::S, Access::Store), Some((0x6000, addend)));
+    tlb.revoke_write(RAM + PAGE);
+    assert_eq!(tlb.any(Class::S, Access::Store), None);
+    assert_eq!(tlb.any(Class::S, Access::Load), Some((0x6000, addend)));
 }
 
 #[test]

@@ -112,11 +112,14 @@ pub(super) fn plan(block: &RegionBlock) -> Groups {
     groups
 }
 
-/// Which instructions of a block check an access of their own or that of their group.
-pub fn checks(block: &RegionBlock, group: bool) -> impl Iterator<Item = bool> + '_ {
+/// Which instructions of a block check an access of their own or that of their group, and whether that has
+/// to permit stores.
+pub fn checks(block: &RegionBlock, group: bool) -> impl Iterator<Item = Option<bool>> + '_ {
     let groups = if group { plan(block) } else { Groups::default() };
-    let plain = |effects: &Effects| effects.access.is_some() && !effects.runtime;
-    block.effects.iter().enumerate().map(move |(at, effects)| plain(effects) && !groups.members.contains(&at))
+    block.effects.iter().enumerate().map(move |(at, effects)| {
+        let (_, store) = effects.access.filter(|_| !effects.runtime && !groups.members.contains(&at))?;
+        Some(groups.plans.get(&at).map_or(store, |plan| plan.write))
+    })
 }
 
 /// Where an access goes: a host address and an offset from it.

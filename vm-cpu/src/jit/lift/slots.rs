@@ -22,6 +22,7 @@ impl Lifter<'_, '_> {
             (native!(value), range.len.into()),
             (native!(addend), range.key.into()),
             (native!(slot), self.place.number.into()),
+            (native!(stores), range.stores.into()),
         ];
         for (word, operand) in operands {
             let operand = self.iconst(operand);
