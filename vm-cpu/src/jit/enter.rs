@@ -376,6 +376,9 @@ unsafe extern "C" fn help_execute(core: *mut Core) -> u64 {
     unsafe { help(core, Helper::Execute, |core, _, site| core.native_execute(site)) }
 }
 
+/// Times a unit finds no page for its slots before it is made anew without any.
+const FRUITLESS: u16 = 16;
+
 /// Makes the slots of the unit at hand its own, each with a page that is valid now; without one, leaves.
 /// First slot, length, key and number are the operands.
 ///
@@ -395,6 +398,15 @@ unsafe extern "C" fn help_slots(core: *mut Core) -> u64 {
     };
     let loads = len.saturating_sub(1).saturating_sub(stores);
     let (Some(load), Some(store)) = (any(Access::Load, loads != 0), any(Access::Store, stores != 0)) else {
+        // The interpreter will fill the soft-TLB, unless all that the unit stores to lies beside code.
+        if let Some(header) = slots.get_mut(first as usize) {
+            header.misses += 1;
+            if header.misses >= FRUITLESS {
+                header.misses = 0;
+                let sites = (first + 1..first + len).map(|at| at as u16).collect();
+                core.roamers = Some(Roamers { number: number as u32, slots: sites });
+            }
+        }
         core.native.exit = Leave::Interpret as u64;
         return 1;
     };
