@@ -45,6 +45,8 @@ pub enum Engine {
     Quick,
     /// The interpreter and compiled blocks in lock-step.
     Lockstep(Lockstep),
+    /// The interpreter and blocks of the quick tier in lock-step.
+    QuickLockstep(Lockstep),
     /// The interpreter and compiled blocks that take `add` for `sub`.
     Mistaken,
 }
@@ -54,8 +56,12 @@ impl Engine {
     pub const ALL: &'static [Engine] = &[Engine::Interpreter, Engine::Blocks, Engine::Regions, Engine::Quick];
 
     /// Those that compare others.
-    pub const LOCKSTEP: &'static [Engine] =
-        &[Engine::Lockstep(Lockstep::Units), Engine::Lockstep(Lockstep::Chains)];
+    pub const LOCKSTEP: &'static [Engine] = &[
+        Engine::Lockstep(Lockstep::Units),
+        Engine::Lockstep(Lockstep::Chains),
+        Engine::QuickLockstep(Lockstep::Units),
+        Engine::QuickLockstep(Lockstep::Chains),
+    ];
 
     /// How the JIT is used, if it is.
     fn jit(self) -> Option<JitConfig> {
@@ -66,6 +72,9 @@ impl Engine {
             Engine::Regions => Some(with(3, None)),
             Engine::Quick => Some(with(u64::MAX, Some(1))),
             Engine::Lockstep(lockstep) => Some(JitConfig { lockstep: Some(lockstep), ..with(1, None) }),
+            Engine::QuickLockstep(lockstep) => {
+                Some(JitConfig { lockstep: Some(lockstep), ..with(u64::MAX, Some(1)) })
+            }
             Engine::Mistaken => Some(JitConfig {
                 lockstep: Some(Lockstep::Units),
                 mistake: Some((Op::add, Op::sub)),

@@ -182,6 +182,11 @@ impl Writer<'_> {
             return;
         }
         code.store(Size::D, R15, abi::pc_offset(), RAX);
+        if self.alone {
+            let at = code.jmp();
+            self.jumps.push(Jump { at, cold, to: Target::Leave(Leave::Dispatch) });
+            return;
+        }
         let at = code.set_address(RAX, 0);
         code.jmp_memory(RAX, 0);
         let links = if cold { &mut *self.cold_links } else { &mut *self.links };
@@ -253,6 +258,9 @@ impl Writer<'_> {
         let code = &mut *self.cold;
         let (slot, key): (Reg, Reg) = (RCX, RDX);
         code.store(Size::D, R15, abi::pc_offset(), RAX);
+        if self.alone {
+            return self.give_back(Leave::Dispatch);
+        }
         code.mov(slot, RAX);
         code.shift(Shift::Shr, slot, 1);
         code.mov(key, RAX);

@@ -89,6 +89,8 @@ struct Writer<'a> {
     /// The block at hand, and the instruction in it.
     at: usize,
     insn: usize,
+    /// Units do not jump to each other.
+    alone: bool,
     /// More registers were wanted than there are.
     failed: bool,
 }
@@ -150,10 +152,9 @@ impl Writer<'_> {
                     self.regs.end_instruction();
                     self.forget_groups();
                     self.call_hot(Helper::Execute);
+                    // Nothing ends here: the block may go on where `Effects::ends` is more careful, and all of it
+                    // has been counted.
                     self.regs.forget(effects.x_written);
-                    if effects.ends || effects.traps {
-                        return self.go_to(next);
-                    }
                 }
             }
             self.regs.end_instruction();
@@ -177,5 +178,60 @@ impl Writer<'_> {
         self.cold.lea(asm::RAX, asm::RDI, self.chosen[self.at].offset as i32);
         self.cold.store(Size::D, asm::R15, super::abi::pc_offset(), asm::RAX);
         self.jump_cold(Target::Leave(why));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::{Extensions, Insn, Op, decode};
+
+    /// Writes one instruction after others that leave every register of the pool in use and dirty; whether
+    /// there were enough.
+    fn fits(insn: Insn) -> bool {
+        let moves = (8..24u32).map(|r| decode(0x13 | r << 7 | (r + 1) << 15 | 1 << 20, Extensions::all()));
+        let insns: Vec<Insn> = moves.map(|insn| insn.expect("addi")).chain([insn]).collect();
+        let site = |insn: &Insn| Site { insn: *insn, offset: 0, rest: 1, size: 0, slot: 0 };
+        let sites: Vec<Site> = insns.iter().map(site).collect();
+        let effects: Vec<Effects> = insns.iter().map(Effects::of).collect();
+        let chosen = [Chosen { offset: 0, end: 0, first: 0, len: sites.len() }];
+        let (mut room, heat) = (Quick::default(), Heat::default());
+        let mut writer = Writer {
+            page: 0x8000_0000,
+            number: 1,
+            sites: &sites,
+            chosen: &chosen,
+            effects: &effects,
+            heat: &heat,
+            patience: 100,
+            hot: &mut room.hot,
+            cold: &mut room.cold,
+            groups: &mut room.groups,
+            jumps: &mut room.jumps,
+            links: &mut room.links,
+            cold_links: &mut room.cold_links,
+            bodies: &mut room.bodies,
+            entries: &mut room.entries,
+            regs: Registers::new(),
+            at: 0,
+            insn: 0,
+            alone: false,
+            failed: false,
+        };
+        writer.unit();
+        writer.finish();
+        !writer.failed
+    }
+
+    #[test]
+    fn no_instruction_needs_more_registers_than_there_are() {
+        // Register fields that differ, and operands that are not the ones held last.
+        let fields = 5 << 7 | 6 << 15 | 7 << 20 | 28 << 27;
+        for op in Op::ALL {
+            let pattern = op.row().pattern;
+            if let Some(insn) = decode(pattern.value | fields & pattern.open, Extensions::all()) {
+                assert!(fits(insn), "{}", op.name());
+            }
+        }
     }
 }

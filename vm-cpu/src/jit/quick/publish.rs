@@ -10,6 +10,7 @@ use super::registers::Registers;
 use super::{Quick, Writer};
 use crate::interp::{Block, Blocks, granule_mask};
 use crate::jit::service::{Jit, Unit};
+use crate::lockstep::Lockstep;
 
 impl Quick {
     /// Writes the code of the blocks that were chosen. False if that is not possible.
@@ -42,6 +43,7 @@ impl Quick {
             regs: Registers::new(),
             at: 0,
             insn: 0,
+            alone: jit.config().lockstep == Some(Lockstep::Units),
             failed: false,
         };
         writer.unit();
