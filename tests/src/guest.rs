@@ -28,6 +28,11 @@ const FLAGS: &str = "-std=gnu11 -O2 -march=rv64gc -mabi=lp64 -mcmodel=medany -ff
 /// Engines that exist.
 const ENGINES: [&str; 1] = ["interp"];
 const KNOWN_ENGINES: [&str; 3] = ["interp", "jit", "aot"];
+/// Programs about what harts see of each other's stores and of code that changes, by how their names begin; and
+/// the engines in which they run as well: by the interpreter alone, and with everything compiled while it runs and
+/// translations coming and going in a cache that is too small.
+const SEEN_BY_OTHERS: [&str; 3] = ["litmus", "smp_", "smc_"];
+const MORE_ENGINES: [&str; 2] = ["off", "on,threshold=1,quick=1,short=512K,long=512K"];
 const LIMIT: Duration = Duration::from_secs(120);
 const DISK_BYTES: usize = 1 << 20;
 const DISK_FILL: u8 = 0xd1;
@@ -161,9 +166,17 @@ impl Program {
         command
     }
 
-    /// Builds and runs it and holds the outcome against the header.
+    /// Builds it, runs it in each engine it is for, and holds the outcomes against the header.
     pub fn check(&self) {
         let kernel = self.build();
+        self.check_in(&kernel, None);
+        if runner() == "vm-boot" && SEEN_BY_OTHERS.iter().any(|start| self.name.starts_with(start)) {
+            MORE_ENGINES.iter().for_each(|jit| self.check_in(&kernel, Some(jit)));
+        }
+    }
+
+    /// `jit` is the value of `--jit`, if not its default.
+    fn check_in(&self, kernel: &Path, jit: Option<&str>) {
         let disk = self.disk.map(|_| Disk::new());
         let path = disk.as_ref().map(|d| d.file.path());
         let mut command = match (runner().as_str(), &self.qemu) {
@@ -171,22 +184,24 @@ impl Program {
                 eprintln!("{} not run on QEMU: {reason}", self.name);
                 return;
             }
-            ("qemu", Qemu::Right(options)) => self.on_qemu(&kernel, path, options),
-            ("vm-boot", _) => self.on_vm_boot(&kernel, path),
+            ("qemu", Qemu::Right(options)) => self.on_qemu(kernel, path, options),
+            ("vm-boot", _) => self.on_vm_boot(kernel, path),
             (other, _) => panic!("expected GUEST_RUNNER to be vm-boot or qemu, found {other}"),
         };
-        self.judge(&run_limited(&mut command, LIMIT));
+        command.args(jit.map(|value| ["--jit", value]).into_iter().flatten());
+        self.judge(jit, &run_limited(&mut command, LIMIT));
         if let (Some(Use::Keep), Some(disk)) = (self.disk, disk) {
             disk.expect_untouched();
         }
     }
 
-    fn judge(&self, outcome: &Outcome) {
+    fn judge(&self, jit: Option<&str>, outcome: &Outcome) {
         let Outcome { code, output, timed_out } = outcome;
-        assert!(!timed_out, "{}: no end within {LIMIT:?}:\n{output}", self.name);
-        assert_eq!(*code, Some(self.exit), "{}: exit code; it said:\n{output}", self.name);
+        let name = jit.map_or(self.name.clone(), |jit| format!("{} with --jit {jit}", self.name));
+        assert!(!timed_out, "{name}: no end within {LIMIT:?}:\n{output}");
+        assert_eq!(*code, Some(self.exit), "{name}: exit code; it said:\n{output}");
         for text in &self.prints {
-            assert!(output.contains(text), "{}: expected `{text}` on the console:\n{output}", self.name);
+            assert!(output.contains(text), "{name}: expected `{text}` on the console:\n{output}");
         }
     }
 }

@@ -8,10 +8,16 @@ fn order(i: &Insn) -> Order {
     Order { aq: i.full >> 26 & 1 == 1, rl: i.full >> 25 & 1 == 1 }
 }
 
+/// The one atomic operation that stores nothing: with `rl` all before it comes first, stores too, and the hosts'
+/// loads know no such order. (`sc` and the others are ordered both ways wherever they store.)
 #[inline(always)]
 pub fn lr<E: Emit>(e: &mut E, i: &Insn, size: Size) -> Step<E> {
-    let addr = e.x(i.rs1);
-    let v = e.lr(i, size, addr, order(i))?;
+    const RW: u8 = 3;
+    let (addr, order) = (e.x(i.rs1), order(i));
+    if order.rl {
+        e.fence(RW, RW);
+    }
+    let v = e.lr(i, size, addr, order)?;
     to_rd(e, i, v)
 }
 

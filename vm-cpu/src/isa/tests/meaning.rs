@@ -257,6 +257,7 @@ fn atomics_give_the_old_value_and_their_order() {
     assert_eq!((c.x[A2], c.x[A0]), (0, 1));
     let order = |aq, rl| Order { aq, rl };
     assert_eq!(c.orders, [order(true, false), order(false, true), order(true, true), order(false, false)]);
+    assert_eq!(c.fences, [(3, 3)], "stores before lr.rl come before it");
 }
 
 #[test]
