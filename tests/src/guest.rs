@@ -29,8 +29,8 @@ const FLAGS: &str = "-std=gnu11 -O2 -march=rv64gc -mabi=lp64 -mcmodel=medany -ff
 const ENGINES: [&str; 1] = ["interp"];
 const KNOWN_ENGINES: [&str; 3] = ["interp", "jit", "aot"];
 /// Programs about what harts see of each other's stores and of code that changes, by how their names begin; and
-/// the engines in which they run as well: by the interpreter alone, and with everything compiled while it runs and
-/// translations coming and going in a cache that is too small.
+/// the engines in which they run as well: by the interpreter alone, and with everything compiled in the background
+/// while it runs, into the smallest cache there can be.
 const SEEN_BY_OTHERS: [&str; 3] = ["litmus", "smp_", "smc_"];
 const MORE_ENGINES: [&str; 2] = ["off", "on,threshold=1,quick=1,short=512K,long=512K"];
 const LIMIT: Duration = Duration::from_secs(120);
