@@ -229,6 +229,11 @@ impl Core {
         self.tally.ops[insn.op as usize] += 1;
         let len = u64::from(insn.len);
         match execute(self, insn) {
+            // A loop that calls helpers looks rarely, by its count: here is time for it.
+            Ok(Flow::Next) if self.attention() != 0 => {
+                self.pc = self.pc.wrapping_add(len);
+                Then::Leave(Leave::Attention)
+            }
             Ok(Flow::Next) if !self.fp_settings_changed(insn) => {
                 self.retired = self.retired.wrapping_sub(before).wrapping_sub(1);
                 self.look_at_status();
