@@ -378,6 +378,10 @@ unsafe extern "C" fn help_execute(core: *mut Core) -> u64 {
 
 /// Times a unit finds no page for its slots before it is made anew without any.
 const FRUITLESS: u16 = 16;
+/// Times a unit finds its slots to be of another stamp before that is looked at, and instructions a time
+/// below which it does better without them: the guest fences or switches at every turn.
+const FOREIGN: u16 = 64;
+const PER_FOREIGN: u32 = 2000;
 
 /// Makes the slots of the unit at hand its own, each with a page that is valid now; without one, leaves.
 /// First slot, length, key and number are the operands.
@@ -420,7 +424,17 @@ unsafe extern "C" fn help_slots(core: *mut Core) -> u64 {
                 slots.fill(Slot { tag, addend, first: first as u16, since, ..Slot::default() });
             }
         }
-        *header = Slot { tag: stamp.wrapping_add(key), len, addend: number, ..Slot::default() };
+        let Slot { misses, since: began, .. } = *header;
+        let (misses, began) = if misses == 0 { (1, since) } else { (misses + 1, began) };
+        let tag = stamp.wrapping_add(key);
+        *header =
+            Slot { tag, len, addend: number, misses: misses % FOREIGN, since: began, ..Slot::default() };
+        if misses == FOREIGN && since.wrapping_sub(began) < u32::from(FOREIGN) * PER_FOREIGN {
+            let sites = (first + 1..first + len).map(|at| at as u16).collect();
+            core.roamers = Some(Roamers { number: number as u32, slots: sites });
+            core.native.exit = Leave::Interpret as u64;
+            return 1;
+        }
     }
     core.tally.helpers[Helper::Slots as usize] += 1;
     0
