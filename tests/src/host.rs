@@ -125,3 +125,10 @@ fn wait(child: &mut Child, limit: Duration) -> (Option<i32>, bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// A file of the image `linux-busybox`.
+pub fn linux_busybox(file: &str) -> PathBuf {
+    let path = repository("images/out/linux-busybox").join(file);
+    assert!(path.exists(), "expected {}: `cargo run -p images -- linux-busybox` makes it", path.display());
+    path
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tests::bare::{Bare, Engine, RAM, Stopped};
 use tests::facts::Facts;
-use tests::host::{repository, vm_boot};
+use tests::host::{linux_busybox, repository, vm_boot};
 use tests::oracle::{Machine, Program, Repertoire, Runner, generate};
 use tests::random::Random;
 use tests::session::Session;
@@ -133,21 +133,12 @@ fn a_wrong_translation_is_found_in_random_programs() {
 
 #[test]
 fn a_boot_of_linux_keeps_step() {
-    let image = |file| {
-        let path = repository("images/out/linux-busybox").join(file);
-        assert!(
-            path.exists(),
-            "expected {}: `cargo run -p images -- linux-busybox` makes it",
-            path.display()
-        );
-        path
-    };
     let directory = tempfile::tempdir().expect("a temporary directory");
     let stats = directory.path().join("stats");
     let mut command = Command::new(vm_boot());
     command.args(["run", "--memory", "256M", "--append", "console=ttyS0"]);
     command.args(["--jit", "on,quick=off,threshold=8,wait=on,lockstep=chains", "--stats-file"]).arg(&stats);
-    command.arg("--kernel").arg(image("Image")).arg("--initrd").arg(image("initramfs.cpio"));
+    command.arg("--kernel").arg(linux_busybox("Image")).arg("--initrd").arg(linux_busybox("initramfs.cpio"));
     let mut session = Session::start(&mut command);
     session.expect("~ # ", LIMIT);
     session.send("poweroff\n");

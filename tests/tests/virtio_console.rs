@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use tests::host::{repository, vm_boot};
+use tests::host::{linux_busybox, vm_boot};
 use tests::session::Session;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -15,20 +15,11 @@ const NUMBERS: u32 = 30_000;
 fn shell_on_hvc0(virtio: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let log = directory.path().join("serial");
-    let image = |file| {
-        let path = repository("images/out/linux-busybox").join(file);
-        assert!(
-            path.exists(),
-            "expected {}: `cargo run -p images -- linux-busybox` makes it",
-            path.display()
-        );
-        path
-    };
     let mut command = Command::new(vm_boot());
     command.args(["run", "--memory", "256M", "--append", "console=ttyS0 console=hvc0"]);
     command.args(["--virtio", virtio, "--virtio-console", "stdio", "--serial"]);
     command.arg(format!("file={}", log.display()));
-    command.arg("--kernel").arg(image("Image")).arg("--initrd").arg(image("initramfs.cpio"));
+    command.arg("--kernel").arg(linux_busybox("Image")).arg("--initrd").arg(linux_busybox("initramfs.cpio"));
     let mut session = Session::start(&mut command);
     session.expect(PROMPT, LIMIT);
     session.send("tty; cat /proc/consoles\n");

@@ -90,7 +90,7 @@ pub(crate) struct Native {
     pub sink: u64,
     /// What inline caches have to be valid for; the low half is 0.
     pub stamp: u64,
-    /// Operand of the helper that empties a unit's inline caches: the number of the translation.
+    /// Operand of the helper that makes a unit's inline caches its own: the number of the translation.
     pub slot: u64,
     /// Operand of the same helper: how many of them are of stores.
     pub stores: u64,

@@ -12,8 +12,8 @@
 //! whatever may have changed it. A key is given out once, so the header of a range's last owner never
 //! passes for that of the next.
 //!
-//! A site whose page changes often gains nothing from a slot: when that shows, its unit is dropped and
-//! the next one goes to the soft-TLB there.
+//! A site whose page changes often gains nothing from a slot, nor does a unit whose stamp changes at every
+//! turn: when that shows, the unit is dropped and the next one goes to the soft-TLB there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Floating point on the host's FPU, where [`facts`](crate::fp::facts) says that it is exact.
 //!
 //! An FP register is a variable that holds its raw image. Results of arithmetic may be NaNs with a
-//! payload: they are made canonical where somebody could see it (stores, moves, the hart's state, the
-//! end of a block). Flags gather in MXCSR.
+//! payload: they are made canonical where somebody could see it (stores, moves, the hart's state), and
+//! at the end of a block unless all that follows expects them as they are. Flags gather in MXCSR.
 //!
 //! **Invariant.** Host operations are pure to the compiler, but their flags are not: a result that
 //! nobody uses is put in the hart's sink, so that the operation is done, and an operation whose operands

@@ -1,6 +1,7 @@
 //! Guest memory: the one place that knows how generated code reaches it.
 //!
 //! ```text
+//!  a site with a slot: see `slots`; without one:
 //!  entry = lane + (va >> 12 & 1023) * 32
 //!  va - entry.tag <= 4096 - span   and   entry.{read,write} == space   ──► host = va + entry.addend
 //!      no ──cold──► helper: fills the soft-TLB and does the access; addend leads to a bounce buffer
