@@ -8,6 +8,7 @@
 use vm_mmu::{Access, PAGE};
 
 use super::blocks::{BLOCK_INSNS, Block, BlockId, granule_mask};
+use super::jumps::NOWHERE;
 use super::{Blocks, Engine};
 use crate::hart::{Core, Mail, Stop};
 use crate::isa::meaning::system::is_inert;
@@ -75,7 +76,8 @@ impl Engine {
             core.jumps.clear();
         }
         if !site.single {
-            core.jumps.insert(core.pc, id);
+            let gpa = if site.tail_page == 0 { site.gpa } else { NOWHERE };
+            core.jumps.insert(core.pc, id, gpa);
         }
         Ok(id)
     }
@@ -235,7 +237,7 @@ fn differs(core: &Core, blocks: &Blocks, block: &Block) -> bool {
 impl Core {
     /// Guest-physical address that `pc` is fetched from, and whether protection changes within its
     /// page. An error leaves the trap in the hart.
-    fn translate_fetch(&mut self, pc: u64) -> Result<(u64, bool), Stop> {
+    pub(crate) fn translate_fetch(&mut self, pc: u64) -> Result<(u64, bool), Stop> {
         if let Some(gpa) = self.tlb.translate(self.fetch.class, pc, Access::Fetch) {
             return Ok((gpa, false));
         }

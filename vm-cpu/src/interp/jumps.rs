@@ -29,11 +29,16 @@ struct Slot {
     block: BlockId,
     /// Cell that generated code jumps through.
     cell: u64,
+    /// Where the block is; [`NOWHERE`] if that is not all there is to know of it.
+    gpa: u64,
 }
+
+/// Of a block that lies in two pages.
+pub(crate) const NOWHERE: u64 = u64::MAX;
 
 impl Default for Slot {
     fn default() -> Self {
-        Slot { pc: 0, space: 0, block: 0, cell: stub_cell() }
+        Slot { pc: 0, space: 0, block: 0, cell: stub_cell(), gpa: NOWHERE }
     }
 }
 
@@ -103,7 +108,14 @@ impl Jumps {
         (slot.pc == pc | self.user && slot.block != NONE).then_some(slot.block)
     }
 
-    /// What [`Jumps::guess`] gave is right in the current space.
+    /// The same for its cell, and where the block was.
+    #[inline]
+    pub fn guess_cell(&self, pc: u64) -> Option<(u64, u64)> {
+        let slot = &self.slots[place(pc)];
+        (slot.pc == pc | self.user && slot.gpa != NOWHERE).then_some((slot.cell, slot.gpa))
+    }
+
+    /// What was guessed is right in the current space.
     #[inline]
     pub fn renew(&mut self, pc: u64) {
         let slot = &mut self.slots[place(pc)];
@@ -139,9 +151,9 @@ impl Jumps {
         (self.slots.as_ptr() as u64, self.space.into(), self.user)
     }
 
-    pub fn insert(&mut self, pc: u64, block: BlockId) {
+    pub fn insert(&mut self, pc: u64, block: BlockId, gpa: u64) {
         self.forget(place(pc));
-        self.slots[place(pc)] = Slot { pc: pc | self.user, space: self.space, block, cell: stub_cell() };
+        self.slots[place(pc)] = Slot { pc: pc | self.user, space: self.space, block, cell: stub_cell(), gpa };
         self.counts[counter(pc)] += 1;
     }
 
@@ -186,7 +198,7 @@ mod tests {
         let mut jumps = Jumps::default();
         for (n, &(pc, space, user)) in entries.iter().enumerate() {
             jumps.enter(space, user, 0);
-            jumps.insert(pc, 10 + n as u32);
+            jumps.insert(pc, 10 + n as u32, 0);
         }
         jumps
     }

@@ -60,7 +60,8 @@ impl Core {
             return Then::Leave(Leave::Sync);
         }
         self.take_pending_interrupt();
-        match self.jumps.cell(self.pc).and_then(enter::target) {
+        let known = self.jumps.cell(self.pc).and_then(enter::target).or_else(|| self.find_unit_again());
+        match known {
             Some(code) => {
                 self.native.page = self.pc & !(PAGE - 1);
                 self.tally.chained += 1;
@@ -68,6 +69,18 @@ impl Core {
             }
             None => Then::Leave(Leave::Sync),
         }
+    }
+
+    /// The unit at `pc`, if the jump cache knew one before a fence or a switch and it is still the right one.
+    fn find_unit_again(&mut self) -> Option<u64> {
+        let (cell, gpa) = self.jumps.guess_cell(self.pc)?;
+        let code = enter::target(cell)?;
+        let (now, alone) = self.translate_fetch(self.pc).ok()?;
+        if now != gpa || alone {
+            return None;
+        }
+        self.jumps.renew(self.pc);
+        Some(code)
     }
 
     /// Whether the unit may go on behind `insn`, which has changed the hart's state: it reads what it knows of

@@ -105,15 +105,22 @@ impl Spaces {
         [key.slot(), key.slot() ^ WAY].into_iter().find(alive)
     }
 
-    /// Gives an address space a slot.
+    /// Gives an address space a number, in the slot it had if it has one.
     fn settle(&mut self, key: Key) -> Option<usize> {
         let (first, second) = (key.slot(), key.slot() ^ WAY);
         let id = self.fresh()?;
-        let was = [first, second].map(|at| &self.slots[at]).into_iter().find(|slot| slot.key == key);
-        let apart = key.untranslated() || was.is_some_and(|slot| slot.apart);
+        let generation = self.generation;
+        for at in [first, second] {
+            let slot = &mut self.slots[at];
+            if slot.key == key {
+                slot.id = id;
+                slot.generation = generation;
+                return Some(at);
+            }
+        }
         // The newcomer takes the place of the one that came first of the two.
         self.slots[second] = self.slots[first];
-        self.slots[first] = Slot { key, id, generation: self.generation, apart };
+        self.slots[first] = Slot { key, id, generation, apart: key.untranslated() };
         Some(first)
     }
 
