@@ -114,7 +114,12 @@ impl CpuConfig {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), CpuConfigError> {
+    /// Whether a configuration that was not parsed, but stored, is one that can be had.
+    pub fn check(&self) -> Result<(), CpuConfigError> {
+        if let Some(missing) = FIXED.without(self.extensions).iter().next() {
+            return Err(CpuConfigError::Fixed { key: missing.name().to_owned() });
+        }
+        entries(&self.pmp_entries.to_string())?;
         match NEEDS.iter().find(|&&(feature, needs)| self.has(feature) && !self.has(needs)) {
             None => Ok(()),
             Some(&(feature, needs)) => {

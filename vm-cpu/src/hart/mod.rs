@@ -15,6 +15,7 @@ mod memory;
 mod port;
 mod privileged;
 mod protection;
+mod record;
 mod strict;
 mod tally;
 mod view;
@@ -33,6 +34,7 @@ pub use self::core::Core;
 pub(crate) use self::core::Reservation;
 pub use self::core::Stop;
 pub use self::port::{Mail, Port};
+pub use self::record::{HartRecord, RecordError, ReservationRecord};
 pub use self::tally::Tally;
 use crate::config::CpuConfig;
 use crate::csr::Priv;
@@ -146,6 +148,17 @@ impl Hart {
     /// execute guest code have done so when this returns. For use while outside [`Hart::run`].
     pub fn remote_fence(&mut self, mask: u64, letter: Mail) {
         self.frame.core_mut().remote_fence(&mut self.engine, mask, letter);
+    }
+
+    /// The hart's state. Only while outside [`Hart::run`].
+    pub fn save(&mut self) -> HartRecord {
+        self.frame.core_mut().record()
+    }
+
+    /// Makes the hart go on from a saved state, of which it keeps nothing derived: no translation and no
+    /// block. The machine's clock is set and memory is in place. On an error nothing has changed.
+    pub fn load(&mut self, record: &HartRecord) -> Result<(), RecordError> {
+        self.frame.core_mut().load(record, &mut self.engine)
     }
 
     /// Registers, CSRs and counters.

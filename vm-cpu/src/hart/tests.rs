@@ -5,7 +5,7 @@ use std::thread;
 
 use vm_mmu::{AddressSpace, Backend, Perm};
 
-use super::{Bus, BusError, Clock, Cluster, Entry, Exit, Hart};
+use super::{Bus, BusError, Clock, Cluster, Entry, Exit, Hart, HartRecord};
 use crate::config::CpuConfig;
 use crate::csr::Priv;
 use crate::csr::fields::mip::MSIP;
@@ -231,4 +231,49 @@ handler: addi s0, s0, 1
 #[test]
 fn what_mip_shows_is_taken_at_once() {
     assert_eq!(run("rv64gc", 1, PENDING)[0].core().x(8), 200);
+}
+
+#[test]
+fn a_loaded_hart_goes_on_where_the_saved_one_was() {
+    // Reserves a word, stops, and stores to it in its second life.
+    let source = "
+            li   t0, 41
+            sd   t0, 0(a1)
+            lr.d t1, (a1)
+            li   t2, 0x100000
+            sw   zero, 0(t2)
+            j    1f
+        1:  addi t1, t1, 1
+            sc.d t3, t1, (a1)
+            sw   zero, 0(t2)";
+    let mut saved = run("rv64gc", 1, source).remove(0);
+    let record = saved.save();
+    assert_eq!(record.reservation.map(|held| (held.gpa, held.size, held.value)), Some((DATA, 8, 41)));
+    let (memory, cluster) = (saved.core().memory().clone(), saved.core().cluster().clone());
+    let mut loaded =
+        Hart::new(0, saved.core().cpu(), memory.clone(), Arc::new(Stopper(cluster.clone())), cluster);
+    loaded.load(&record).unwrap();
+    assert_eq!(loaded.save(), record);
+    assert_eq!(loaded.run(), Exit::Requested);
+    assert_eq!((loaded.core().x(28), memory.read_u64(DATA).unwrap()), (0, 42));
+    assert_eq!(loaded.core().retired(), record.retired + 3, "addi, sc.d and the store");
+}
+
+#[test]
+fn a_record_that_no_hart_can_have_is_refused() {
+    let mut hart = run("rv64gc", 1, "li t2, 0x100000\n sw zero, 0(t2)").remove(0);
+    let good = hart.save();
+    let word = |gpa, size| Some(super::ReservationRecord { gpa, size, value: 0 });
+    for (change, part) in [
+        (HartRecord { x: [1; 32], ..good.clone() }, "x0"),
+        (HartRecord { pc: RAM + 1, ..good.clone() }, "next instruction"),
+        (HartRecord { reservation: word(RAM + SIZE, 8), ..good.clone() }, "reservation"),
+        (HartRecord { reservation: word(u64::MAX - 7, 8), ..good.clone() }, "reservation"),
+        (HartRecord { reservation: word(RAM + 4, 8), ..good.clone() }, "reservation"),
+        (HartRecord { reservation: word(RAM, 16), ..good.clone() }, "reservation"),
+    ] {
+        let message = hart.load(&change).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+        assert_eq!(hart.save(), good, "nothing has changed");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod interrupts;
+mod legal;
 mod noise;
 mod status;
 mod traps;

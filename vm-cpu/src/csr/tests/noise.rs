@@ -18,6 +18,7 @@ fn assert_legal(file: &CsrFile) {
     assert_eq!((file.mtvec | file.stvec) & 2, 0);
     assert_eq!((file.mepc | file.sepc) & 1, 0);
     assert!(file.frm < 8 && file.fflags < 32);
+    assert_eq!(file.check(&file.config, file.mhartid), Ok(()));
 }
 
 /// Writing back what was read changes nothing, but for FP state that any write makes dirty.
