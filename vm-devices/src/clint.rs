@@ -171,6 +171,7 @@ fn with_part(whole: u64, offset: u64, size: u8, value: u64) -> u64 {
 
 impl Snapshot for Clint {
     type State = ClintState;
+    const VERSION: u32 = 1;
 
     fn save(&self) -> ClintState {
         ClintState { harts: self.harts.iter().map(|timer| *timer.lock()).collect() }

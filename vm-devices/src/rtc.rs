@@ -231,6 +231,7 @@ impl MmioDevice for Rtc {
 
 impl Snapshot for Rtc {
     type State = RtcState;
+    const VERSION: u32 = 1;
 
     fn save(&self) -> RtcState {
         self.shared.core.lock().state

@@ -3,7 +3,10 @@
 //! A device is its state, a plain serde structure, and its wiring (lines, files,
 //! guest memory), which the machine builds anew before it restores. The machine
 //! stops the harts, calls [`Snapshot::quiesce`] on every device, and only then
-//! saves states and RAM, so that no completion falls between the two.
+//! saves states and RAM, so that no completion falls between the two. A machine
+//! that is restored puts RAM in place first, then restores the interrupt
+//! controller, then what drives its wires, and calls [`Snapshot::resume`] when all
+//! of it is there: until then no device acts on memory or on a disk.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +15,9 @@ use serde::de::DeserializeOwned;
 pub trait Snapshot {
     /// Everything the guest can observe, apart from RAM.
     type State: Serialize + DeserializeOwned + Clone + std::fmt::Debug + PartialEq;
+
+    /// The layout of the state: another number is another layout.
+    const VERSION: u32;
 
     /// Returns once no work is under way on other threads. The harts are stopped
     /// and the machine feeds no input, so nothing new starts.
@@ -23,6 +29,9 @@ pub trait Snapshot {
     /// Takes over `state` and drives the device's lines accordingly. On an error
     /// the device is unchanged.
     fn restore(&self, state: Self::State) -> Result<(), RestoreError>;
+
+    /// Goes on with what was waiting when the state was saved.
+    fn resume(&self) {}
 }
 
 /// Why a saved state does not fit.

@@ -279,6 +279,7 @@ impl MmioDevice for Uart {
 
 impl Snapshot for Uart {
     type State = UartState;
+    const VERSION: u32 = 1;
 
     fn save(&self) -> UartState {
         let core = self.core.lock();

@@ -236,6 +236,7 @@ impl IrqLine for PlicLine {
 
 impl Snapshot for Plic {
     type State = PlicState;
+    const VERSION: u32 = 1;
 
     fn save(&self) -> PlicState {
         self.core.lock().state.clone()

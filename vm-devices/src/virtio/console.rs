@@ -111,6 +111,7 @@ impl<M: GuestMemory + Send + Sync + 'static> VirtioMmio<M, VirtioConsole> {
 
 impl<M: GuestMemory> VirtioDevice<M> for VirtioConsole {
     type State = VirtioConsoleState;
+    const VERSION: u16 = 1;
 
     fn id(&self) -> u32 {
         VIRTIO_ID_CONSOLE

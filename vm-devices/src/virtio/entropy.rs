@@ -39,6 +39,7 @@ impl Entropy {
 
 impl<M: GuestMemory> VirtioDevice<M> for Entropy {
     type State = EntropyState;
+    const VERSION: u16 = 1;
 
     fn id(&self) -> u32 {
         VIRTIO_ID_RNG

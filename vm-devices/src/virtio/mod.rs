@@ -76,6 +76,9 @@ pub trait VirtioDevice<M: GuestMemory>: Send + 'static {
     /// What a snapshot keeps of it.
     type State: Serialize + DeserializeOwned + Clone + std::fmt::Debug + PartialEq;
 
+    /// The layout of that: another number is another layout.
+    const VERSION: u16;
+
     /// Device ID (virtio 1.2, section 5).
     fn id(&self) -> u32;
     /// Largest number of elements of each queue, powers of two.

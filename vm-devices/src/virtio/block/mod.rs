@@ -206,6 +206,7 @@ fn report(counters: &BlockCounters, kind: Kind, error: &io::Error) -> Status {
 
 impl<M: GuestMemory> VirtioDevice<M> for Block {
     type State = BlockState;
+    const VERSION: u16 = 1;
 
     fn id(&self) -> u32 {
         VIRTIO_ID_BLOCK

@@ -45,6 +45,8 @@ where
     D: VirtioDevice<M>,
 {
     type State = VirtioState<D::State>;
+    /// The transport's in the upper half, the device's in the lower.
+    const VERSION: u32 = 1 << 16 | D::VERSION as u32;
 
     fn quiesce(&self) {
         self.helper.wait_idle();
@@ -96,8 +98,12 @@ where
             let features = self.features(core);
             core.device.negotiated(features);
             self.interrupt.set(state.interrupt);
-            self.kicks.fetch_or(self.all_queues(), SeqCst);
             Ok(())
         })
+    }
+
+    fn resume(&self) {
+        self.kicks.fetch_or(self.all_queues(), SeqCst);
+        self.catch_up();
     }
 }

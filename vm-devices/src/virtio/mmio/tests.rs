@@ -33,6 +33,7 @@ struct Increment {
 
 impl<M: GuestMemory> VirtioDevice<M> for Increment {
     type State = Vec<u8>;
+    const VERSION: u16 = 1;
 
     fn id(&self) -> u32 {
         42
@@ -542,7 +543,12 @@ fn restore_in_mid_use_continues_there() {
         fresh.restore(state.clone()).unwrap();
         assert!(line.level(), "the interrupt was not acknowledged");
         let mut driver = Driver::adopt(&*fresh, &*saved.mem, &driver);
-        let heads: Vec<u16> = std::iter::from_fn(|| driver.take_used(0)).map(|(head, _)| head).collect();
+        let mut take =
+            || -> Vec<u16> { std::iter::from_fn(|| driver.take_used(0)).map(|(head, _)| head).collect() };
+        let mut heads = take();
+        assert_eq!(heads.len(), 2, "nothing is served before the machine is complete");
+        fresh.resume();
+        heads.extend(take());
         assert_eq!(heads.last(), Some(&last), "what was waiting is served");
         assert_eq!(heads.len(), 3);
         assert_eq!(driver.config(0, 4), 0x03_0201);
