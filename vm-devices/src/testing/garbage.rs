@@ -233,6 +233,7 @@ fn torture_device<D: VirtioDevice<Memory>>(
     // A queue whose rings the guest has moved out of RAM cannot be saved as
     // ready, so what was saved can always be restored.
     transport.restore(state).expect("a device takes its own state");
+    transport.resume();
     play(second, &*transport, &mem, version, queues);
     transport.quiesce();
     assert!(guard().iter().all(|&byte| byte == PATTERN), "memory that no descriptor names has changed");

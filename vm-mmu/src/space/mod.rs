@@ -13,6 +13,7 @@
 
 mod door;
 mod error;
+mod image;
 mod map;
 mod pages;
 mod region;

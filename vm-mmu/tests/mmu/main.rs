@@ -2,6 +2,7 @@
 
 mod dma;
 mod formats;
+mod image;
 mod meet;
 mod space;
 mod tlb;
