@@ -123,7 +123,7 @@ impl MachineConfig {
     /// The machine of the embedded guest.
     pub fn demo(args: DemoArgs) -> Result<Self, UsageError> {
         let DemoArgs { memory, cpus, cpu, append, jit, stats } = args;
-        let kernel = Some(Blob::Embedded { name: "demo guest", bytes: DEMO });
+        let kernel = Some(Self::demo_kernel());
         let demo = Self::from_args(RunArgs {
             // Replaced below; the options of a machine ask for a file.
             kernel: Some(PathBuf::new()),
@@ -136,6 +136,11 @@ impl MachineConfig {
             ..RunArgs::default()
         })?;
         Ok(Self { payload: Payload { kernel, ..demo.payload }, ..demo })
+    }
+
+    /// The kernel of that machine.
+    pub fn demo_kernel() -> Blob {
+        Blob::Embedded { name: "demo guest", bytes: DEMO }
     }
 
     fn check(&self) -> Result<(), UsageError> {

@@ -15,4 +15,5 @@ pub mod machine;
 pub mod metrics;
 pub mod runtime;
 pub mod sbi;
+pub mod snapshot;
 pub mod version;

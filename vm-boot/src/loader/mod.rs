@@ -18,6 +18,7 @@ mod source;
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use vm_mmu::AddressSpace;
 
 use crate::cli::Mode;
@@ -59,7 +60,7 @@ pub enum Entry {
 }
 
 /// Addresses of the words of the host-target interface, from the symbols of an ELF.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Htif {
     /// Word that the guest stores commands to.
     pub tohost: u64,

@@ -18,6 +18,7 @@ use super::wires::ClusterWires;
 use crate::cli::value::{Disk as DiskOption, Virtio};
 use crate::config::MachineConfig;
 use crate::console::Consoles;
+use crate::snapshot::{CodecError, DeviceRecord, Keep, Reason};
 
 /// Phandles of the nodes that others refer to; the harts' interrupt controllers come after them.
 pub(super) const PLIC_PHANDLE: u32 = 1;
@@ -40,6 +41,8 @@ struct Part {
     irq: Option<u32>,
     phandle: Option<u32>,
     reset: Box<dyn Fn() + Send + Sync>,
+    /// Its name in a snapshot, and its state; `None` if it has none.
+    kept: Option<(String, Arc<dyn Keep>)>,
 }
 
 /// A node of the device tree to be written.
@@ -86,12 +89,29 @@ impl Board {
         let clint = Arc::new(Clint::new(harts, wires.clone(), wires));
         let test = Arc::new(Power::new(power));
         let mut board = Self { parts: Vec::new(), uart: uart.clone(), plic: plic.clone(), console: None };
+        // The order in which they are saved and restored: the UART repeats its level as an event, which
+        // the PLIC must not take for a new one; the others only say again what the PLIC knows, or add to it.
+        board.add_kept("uart", uart, map::UART, Some(map::UART_IRQ), None, Uart::reset);
+        board.add_kept("plic", plic, map::PLIC, None, Some(PLIC_PHANDLE), |_| ());
+        board.add_kept("clint", clint, map::CLINT, None, None, Clint::reset);
+        board.add_kept("rtc", rtc, map::RTC, Some(map::RTC_IRQ), None, Rtc::reset);
         board.add(test, map::TEST, None, Some(TEST_PHANDLE), |_| ());
-        board.add(rtc, map::RTC, Some(map::RTC_IRQ), None, Rtc::reset);
-        board.add(clint, map::CLINT, None, None, Clint::reset);
-        board.add(uart, map::UART, Some(map::UART_IRQ), None, Uart::reset);
-        board.add(plic, map::PLIC, None, Some(PLIC_PHANDLE), |_| ());
         board
+    }
+
+    /// Adds a device with a state, which snapshots call `name`.
+    fn add_kept<D: Device + Keep + 'static>(
+        &mut self,
+        name: &str,
+        device: Arc<D>,
+        window: Window,
+        irq: Option<u32>,
+        phandle: Option<u32>,
+        reset: fn(&D),
+    ) {
+        let keep: Arc<dyn Keep> = device.clone();
+        let name = format!("{name}@{:x}", window.base);
+        self.add(device, window, irq, phandle, reset).kept = Some((name, keep));
     }
 
     fn add<D: Device + 'static>(
@@ -101,9 +121,10 @@ impl Board {
         irq: Option<u32>,
         phandle: Option<u32>,
         reset: fn(&D),
-    ) {
+    ) -> &mut Part {
         let again = device.clone();
-        self.parts.push(Part { device, window, irq, phandle, reset: Box::new(move || reset(&again)) });
+        let reset = Box::new(move || reset(&again));
+        self.parts.push_mut(Part { device, window, irq, phandle, reset, kept: None })
     }
 
     fn add_virtio(
@@ -117,17 +138,18 @@ impl Board {
             let device = open_disk(option)?;
             let version = version(option.transport.unwrap_or(config.virtio));
             let (window, irq) = slots.next().ok_or(MachineError::NoSlot)?;
-            self.add_transport(version, device, memory, window, irq);
+            self.add_transport("disk", version, device, memory, window, irq);
         }
         if let Some(console) = &consoles.virtio {
             let (window, irq) = slots.next().ok_or(MachineError::NoSlot)?;
             let device = VirtioConsole::new(console.clone());
-            let transport = self.add_transport(version(config.virtio), device, memory, window, irq);
+            let transport =
+                self.add_transport("console", version(config.virtio), device, memory, window, irq);
             self.console = Some(transport);
         }
         if config.rng {
             let (window, irq) = slots.next().ok_or(MachineError::NoSlot)?;
-            self.add_transport(version(config.virtio), Entropy::new(), memory, window, irq);
+            self.add_transport("rng", version(config.virtio), Entropy::new(), memory, window, irq);
         }
         for (window, irq) in slots {
             let slot = Arc::new(EmptySlot { version: version(config.virtio) });
@@ -138,6 +160,7 @@ impl Board {
 
     fn add_transport<D: VirtioDevice<GuestMemory>>(
         &mut self,
+        name: &str,
         version: Version,
         device: D,
         memory: &Arc<GuestMemory>,
@@ -145,7 +168,7 @@ impl Board {
         irq: u32,
     ) -> Arc<VirtioMmio<GuestMemory, D>> {
         let transport = VirtioMmio::new(version, device, memory.clone(), self.plic.line(irq));
-        self.add(transport.clone(), window, Some(irq), None, VirtioMmio::reset);
+        self.add_kept(name, transport.clone(), window, Some(irq), None, VirtioMmio::reset);
         transport
     }
 
@@ -164,6 +187,41 @@ impl Board {
             (part.reset)();
         }
         self.plic.reset();
+    }
+
+    /// Returns once no device works on another thread. No hart executes, and nothing is typed.
+    pub fn quiesce(&self) {
+        self.kept().for_each(|(_, device)| device.quiesce());
+    }
+
+    /// The states of all devices that have one. They are at rest.
+    pub fn save(&self) -> Result<Vec<DeviceRecord>, (String, CodecError)> {
+        self.kept()
+            .map(|(name, device)| device.save(name).map_err(|error| (name.to_owned(), error)))
+            .collect()
+    }
+
+    /// Takes over the states of the same devices. Memory is in place. An error comes with the device's name.
+    pub fn restore(&self, records: &[DeviceRecord]) -> Result<(), (String, Reason)> {
+        let own: Vec<&str> = self.kept().map(|(name, _)| name).collect();
+        let saved: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
+        if own != saved {
+            let (expected, found) = (own.join(", "), saved.join(", "));
+            return Err(("devices".to_owned(), Reason::Mismatch { expected, found }));
+        }
+        for ((name, device), record) in self.kept().zip(records) {
+            device.restore(record).map_err(|reason| (name.to_owned(), reason))?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with what was waiting when the states were saved.
+    pub fn resume(&self) {
+        self.kept().for_each(|(_, device)| device.resume());
+    }
+
+    fn kept(&self) -> impl Iterator<Item = (&str, &dyn Keep)> {
+        self.parts.iter().filter_map(|part| part.kept.as_ref()).map(|(name, keep)| (name.as_str(), &**keep))
     }
 
     /// The serial port, which has to hear of input.

@@ -3,30 +3,36 @@
 mod blob;
 mod board;
 mod error;
+mod kept;
 mod tree;
 mod wires;
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use vm_cpu::csr::Priv;
 use vm_cpu::hart::{Bus, Clock, Cluster, Entry as HartEntry, Hart};
 use vm_cpu::jit::Jit;
 use vm_devices::map::RAM_BASE;
 use vm_devices::{PowerEvents, Uart};
-use vm_mmu::{AddressSpace, Backend, Perm};
+use vm_mmu::{AddressSpace, Backend, MapError, Perm};
 
 use crate::config::MachineConfig;
 use crate::console::Consoles;
 use crate::loader::{self, DynamicInfo, Entry, Htif, Loaded};
 use crate::sbi::hsm::HartStates;
+use crate::snapshot::PageMap;
 use board::Board;
 pub use error::MachineError;
+pub use kept::RestoreError;
 use tree::Chosen;
 use wires::DeviceBus;
 
 /// Room that firmware may use to grow the device tree in place.
 const TREE_SLACK: u64 = 0x1_0000;
+/// The usual memory.
+const ZEROS: Backend = Backend::Linear { huge: false };
 /// Alignment of the boot information for firmware.
 const WORD: u64 = 8;
 
@@ -39,6 +45,10 @@ pub struct Machine {
     board: Board,
     harts: HartStates,
     jit: Option<Arc<Jit>>,
+    /// What of memory the file holds that it was restored from, if it was.
+    base: Mutex<Option<Arc<PageMap>>>,
+    /// Held while input from outside is handed to devices.
+    input: Mutex<()>,
 }
 
 /// How each hart starts.
@@ -61,7 +71,7 @@ impl Machine {
     ) -> Result<Self, MachineError> {
         let ram = RAM_BASE..RAM_BASE + config.memory;
         let memory = AddressSpace::new(ram.clone())?;
-        memory.map(ram, Backend::Linear { huge: false }, Perm::RWX)?;
+        memory.map(ram, ZEROS, Perm::RWX)?;
         let cluster = Cluster::new(config.cpus, Clock::host());
         memory.tracker().set_listener(cluster.clone());
         let board = Board::new(&config, &memory, &cluster, consoles, power)?;
@@ -69,7 +79,8 @@ impl Machine {
         let harts = HartStates::new(config.cpus);
         let memory = Arc::new(memory);
         let jit = config.jit.map(|jit| Jit::start(jit, &memory, &cluster)).transpose()?;
-        Ok(Self { config, memory, cluster, bus, board, harts, jit })
+        let (base, input) = (Mutex::default(), Mutex::default());
+        Ok(Self { config, memory, cluster, bus, board, harts, jit, base, input })
     }
 
     /// What the machine was asked to be.
@@ -92,6 +103,12 @@ impl Machine {
         &self.harts
     }
 
+    /// The serial port has input again.
+    pub fn serial_ready(&self) {
+        let _handing = self.input.lock();
+        self.board.uart().input_ready();
+    }
+
     /// The serial port.
     pub fn uart(&self) -> &Arc<Uart> {
         self.board.uart()
@@ -99,6 +116,7 @@ impl Machine {
 
     /// The virtio console has input again.
     pub fn virtio_console_ready(&self) {
+        let _handing = self.input.lock();
         if let Some(console) = self.board.console() {
             console.input_ready();
         }
@@ -124,17 +142,33 @@ impl Machine {
     pub fn power_on(&self) -> Result<Start, MachineError> {
         self.board.reset();
         self.harts.reset();
-        for hart in 0..self.config.cpus {
-            self.cluster.port(hart).take_software();
-        }
+        self.forget_posted();
         self.set_clock(0);
-        self.memory.clear(self.ram())?;
+        self.empty_memory()?;
         if let Some(jit) = &self.jit {
             jit.forget();
         }
         let (loaded, tree) = self.load(Chosen { seed: random_seed(), ..Chosen::default() })?;
         let info = self.place_boot_data(&loaded, &tree)?;
         Ok(self.start(&loaded, info))
+    }
+
+    /// Software interrupts that no hart has taken in are void.
+    fn forget_posted(&self) {
+        for hart in 0..self.config.cpus {
+            self.cluster.port(hart).take_software();
+        }
+    }
+
+    /// Makes all of memory zeros.
+    fn empty_memory(&self) -> Result<(), MapError> {
+        match self.base.lock().take() {
+            None => self.memory.clear(self.ram()),
+            Some(_) => {
+                self.memory.unmap(self.ram())?;
+                self.memory.map(self.ram(), ZEROS, Perm::RWX)
+            }
+        }
     }
 
     /// The device tree that the guest would get.

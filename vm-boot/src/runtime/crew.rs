@@ -9,6 +9,7 @@ use super::seat::Seat;
 use super::vcpu::Vcpu;
 use crate::console::Console;
 use crate::machine::{Machine, Start};
+use crate::snapshot::VcpuRecord;
 
 /// One thread a hart, all in their seats at first.
 pub(super) struct Crew {
@@ -37,6 +38,16 @@ impl Crew {
         for (seat, entry) in self.seats.iter().zip(&start.entries) {
             seat.begin(*entry, start.sbi);
         }
+    }
+
+    /// The states of all harts, which are held; `None` if the thread of one has failed.
+    pub fn save(&self) -> Option<Vec<VcpuRecord>> {
+        self.seats.iter().map(Seat::save).collect()
+    }
+
+    /// Makes all harts, which are held, go on from saved states.
+    pub fn load(&self, records: &[VcpuRecord]) {
+        self.seats.iter().zip(records).for_each(|(seat, record)| seat.load(record.clone()));
     }
 
     /// Lets all harts execute.

@@ -15,6 +15,7 @@ mod mailbox;
 mod monitor;
 mod process;
 mod seat;
+mod snapshot;
 mod state;
 mod vcpu;
 
@@ -32,6 +33,7 @@ use crate::console::{Console, Consoles, Input, PROMPT, Reader, Typed};
 use crate::loader::Htif;
 use crate::machine::{Machine, MachineError};
 use crate::metrics::{Memory, Metrics, nanoseconds};
+use crate::snapshot::Refusal;
 pub use control::drive;
 use crew::Crew;
 use mailbox::{Inbox, Keyboard, exit_code, mailbox};
@@ -51,6 +53,13 @@ pub enum Event {
     },
     /// The machine began anew.
     Restarted,
+    /// A snapshot was taken.
+    Saved {
+        /// Where it is.
+        dir: PathBuf,
+    },
+    /// The machine goes on from a snapshot.
+    Restored,
 }
 
 /// Why a machine cannot go on.
@@ -70,6 +79,9 @@ pub enum RuntimeError {
         /// Why not.
         source: io::Error,
     },
+    /// A snapshot is not one of this machine.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// Started twice.
     #[error("cannot start a machine that is {0:?}")]
     NotStopped(State),
@@ -245,7 +257,7 @@ impl Runtime {
     /// Starts reading the input of the serial port's console.
     pub fn listen(&self, input: Input) -> io::Result<Reader> {
         let machine = self.machine.clone();
-        self.read(input, &self.consoles.serial, move || machine.uart().input_ready())
+        self.read(input, &self.consoles.serial, move || machine.serial_ready())
     }
 
     /// Starts reading the input of the virtio console, if there is one.

@@ -1,10 +1,12 @@
 //! Where a hart's thread and the control plane meet: the thread waits here while it has nothing to
 //! execute, and here it is told what to do next.
 //!
-//! **Invariant**: a seat that reads as parked executes no guest code until `go` or `begin`.
+//! **Invariant**: a seat that reads as parked executes no guest code until `go`.
 
 use parking_lot::{Condvar, Mutex};
 use vm_cpu::hart::Entry;
+
+use crate::snapshot::VcpuRecord;
 
 /// What a thread is to do next.
 #[derive(Debug)]
@@ -13,6 +15,10 @@ pub(super) enum Order {
     Go,
     /// Reset the hart: start it there, or leave it off.
     Begin(Option<Entry>, Sbi),
+    /// Make the hart go on from there.
+    Load(Box<VcpuRecord>),
+    /// Say what the hart's state is, with [`Seat::put`].
+    Save,
     /// End the thread.
     End,
 }
@@ -24,7 +30,9 @@ pub(super) type Sbi = bool;
 struct Wishes {
     go: bool,
     end: bool,
-    begin: Option<(Option<Entry>, Sbi)>,
+    begin: Option<Order>,
+    save: bool,
+    saved: Option<Option<VcpuRecord>>,
     /// Somebody changed something that an idle hart looks at.
     poked: bool,
     parked: bool,
@@ -50,8 +58,11 @@ impl Seat {
                 return Order::End;
             }
             // A poke stays: another hart, reset before this one, may have meant it for the new life.
-            if let Some((entry, sbi)) = wishes.begin.take() {
-                return Order::Begin(entry, sbi);
+            if let Some(order) = wishes.begin.take() {
+                return order;
+            }
+            if std::mem::take(&mut wishes.save) {
+                return Order::Save;
             }
             if wishes.go && (!idle || wishes.poked) {
                 wishes.poked = false;
@@ -89,7 +100,32 @@ impl Seat {
 
     /// Resets a parked hart.
     pub fn begin(&self, entry: Option<Entry>, sbi: Sbi) {
-        self.change(|wishes| wishes.begin = Some((entry, sbi)));
+        self.change(|wishes| wishes.begin = Some(Order::Begin(entry, sbi)));
+    }
+
+    /// Makes a parked hart go on from a saved state. It looks around, in case that it was to be started.
+    pub fn load(&self, record: VcpuRecord) {
+        self.change(|wishes| {
+            wishes.begin = Some(Order::Load(Box::new(record)));
+            wishes.poked = true;
+        });
+    }
+
+    /// The state of a parked hart; `None` if its thread has failed.
+    pub fn save(&self) -> Option<VcpuRecord> {
+        self.change(|wishes| wishes.save = true);
+        let mut wishes = self.wishes.lock();
+        loop {
+            match wishes.saved.take() {
+                Some(saved) => return saved,
+                None => self.changed.wait(&mut wishes),
+            }
+        }
+    }
+
+    /// For the hart's thread: answers [`Order::Save`].
+    pub fn put(&self, record: Option<VcpuRecord>) {
+        self.change(|wishes| wishes.saved = Some(record));
     }
 
     /// Ends the thread of a parked hart.

@@ -11,25 +11,13 @@ use super::seat::{Order, Seat};
 use crate::console::Console;
 use crate::defect;
 use crate::machine::Machine;
-use crate::sbi::{self, Answer, Call, HartState, Reset, Resume};
+use crate::sbi::{self, Activity, Answer, Call, HartState, Reset, Resume};
+use crate::snapshot::VcpuRecord;
 
 const A0: usize = 10;
 const A1: usize = 11;
 const A6: usize = 16;
 const A7: usize = 17;
-
-/// What a hart is about when its thread may execute.
-#[derive(Clone, Copy, Debug)]
-enum Activity {
-    /// Stopped; waits to be started by another hart.
-    Off,
-    /// Executes guest code.
-    Running,
-    /// Waits for an interrupt, then goes on after its call or at an address.
-    Suspended(Option<Resume>),
-    /// Asked for the end or the restart of the machine; waits for it.
-    Ended,
-}
 
 /// One hart with all that its thread needs.
 pub(super) struct Vcpu {
@@ -62,7 +50,13 @@ impl Vcpu {
             self.mailbox.post(Message::HartFailed { hart: self.id, reason });
             self.machine.cluster().port(self.id).leave();
             // Stay in the seat, so that the others can be brought to rest.
-            while !matches!(self.seats[self.id].wait(true, String::new), Order::End) {}
+            loop {
+                match self.seats[self.id].wait(true, String::new) {
+                    Order::End => return,
+                    Order::Save => self.seats[self.id].put(None),
+                    Order::Begin(..) | Order::Load(_) | Order::Go => {}
+                }
+            }
         }
     }
 
@@ -73,6 +67,8 @@ impl Vcpu {
             match seats[self.id].wait(idle, || self.describe()) {
                 Order::End => return,
                 Order::Begin(entry, sbi) => self.begin(entry, sbi),
+                Order::Load(record) => self.load(*record),
+                Order::Save => seats[self.id].put(Some(self.save())),
                 Order::Go => self.work(),
             }
         }
@@ -87,6 +83,21 @@ impl Vcpu {
             self.machine.harts().begin(self.id);
             self.activity = Activity::Running;
         }
+    }
+
+    fn save(&mut self) -> VcpuRecord {
+        VcpuRecord { hart: self.hart.save(), sbi: self.sbi.clone(), activity: self.activity }
+    }
+
+    /// Goes on from a saved state, which was checked before.
+    fn load(&mut self, record: VcpuRecord) {
+        if let Err(error) = self.hart.load(&record.hart) {
+            self.mailbox.post(Message::HartFailed { hart: self.id, reason: error.to_string() });
+            self.activity = Activity::Ended;
+            return;
+        }
+        self.sbi = record.sbi;
+        self.activity = record.activity;
     }
 
     /// Until somebody wants the thread, or there is nothing left to do.

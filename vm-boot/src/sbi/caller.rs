@@ -1,5 +1,7 @@
 //! What an SBI call may look at and change: the calling hart and the machine around it.
 
+use serde::{Deserialize, Serialize};
+
 use super::fwft::Features;
 use super::hsm::HartStates;
 use super::pmu::Counters;
@@ -19,7 +21,7 @@ pub enum Fence {
 }
 
 /// What the SBI remembers of one hart between calls; begins anew when the hart is started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HartState {
     /// Performance counters.
     pub(super) counters: Counters,

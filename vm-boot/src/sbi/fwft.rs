@@ -1,5 +1,7 @@
 //! Firmware features (SBI 3.0, chapter 18): hardware updating of A and D bits, off until asked for.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Answer, Call, Caller, Error};
 
 /// PTE_AD_HW_UPDATING.
@@ -10,7 +12,7 @@ const MENVCFG: u16 = 0x30a;
 const MENVCFG_ADUE: u64 = 1 << 61;
 
 /// Which features of a hart may no longer change.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Features {
     locked: bool,
 }

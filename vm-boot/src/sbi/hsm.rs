@@ -11,6 +11,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use super::{Answer, Call, Caller, Error, Resume};
 
@@ -24,6 +25,22 @@ const SUSPENDED: u8 = 4;
 struct Slot {
     state: AtomicU8,
     entry: Mutex<Option<Resume>>,
+}
+
+/// One hart as a snapshot keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotRecord {
+    /// Its state, by the number of the SBI.
+    pub state: u8,
+    /// Where it was asked to start.
+    pub entry: Option<Resume>,
+}
+
+impl SlotRecord {
+    /// Whether a hart can be in this state.
+    pub fn is_valid(&self) -> bool {
+        (STARTED..=SUSPENDED).contains(&self.state)
+    }
 }
 
 /// The states of all harts of a machine.
@@ -41,6 +58,21 @@ impl HartStates {
         for slot in &self.0 {
             *slot.entry.lock() = None;
             slot.state.store(STOPPED, Ordering::SeqCst);
+        }
+    }
+
+    /// The states now. Only while no hart runs.
+    pub fn save(&self) -> Vec<SlotRecord> {
+        let record =
+            |slot: &Slot| SlotRecord { state: slot.state.load(Ordering::SeqCst), entry: *slot.entry.lock() };
+        self.0.iter().map(record).collect()
+    }
+
+    /// Takes over what was saved of as many harts. Only while no hart runs.
+    pub fn restore(&self, records: &[SlotRecord]) {
+        for (slot, record) in self.0.iter().zip(records) {
+            *slot.entry.lock() = record.entry;
+            slot.state.store(record.state, Ordering::SeqCst);
         }
     }
 

@@ -26,6 +26,8 @@ mod time;
 #[cfg(test)]
 mod fake;
 
+use serde::{Deserialize, Serialize};
+
 pub use caller::{Caller, Fence, HartState};
 
 /// One call, as the registers give it (SBI 3.0, chapter 3).
@@ -78,12 +80,25 @@ pub enum Reset {
 }
 
 /// Where a hart goes on in S-mode: `pc` with a0 = hart id and a1 = `opaque`, translation off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
     /// Guest-physical address.
     pub pc: u64,
     /// Value for a1.
     pub opaque: u64,
+}
+
+/// What a hart is about, by the calls it has made and those that were made for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activity {
+    /// Stopped; waits to be started by another hart.
+    Off,
+    /// Executes guest code.
+    Running,
+    /// Waits for an interrupt, then goes on after its call or at an address.
+    Suspended(Option<Resume>),
+    /// Asked for the end or the restart of the machine; waits for it.
+    Ended,
 }
 
 /// What happens to the calling hart.

@@ -3,6 +3,8 @@
 //! Counter numbers are offsets from the `cycle` CSR, so 1 is a hole where `time` sits. There are no
 //! firmware counters and no snapshots; both are answered as the specification says.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Answer, Call, Caller, Error};
 
 const COUNTERS: u64 = 3;
@@ -29,7 +31,7 @@ struct Fixed {
 }
 
 /// Which counters of a hart supervisor software has started, by bit.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     started: u64,
 }

@@ -200,7 +200,8 @@ impl FromStr for Extension {
 /// As a list of names, so that stored sets outlive a change of the bits.
 impl Serialize for Extensions {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.iter().map(Extension::name))
+        // With its length, which binary formats want first.
+        self.iter().map(Extension::name).collect::<Vec<_>>().serialize(s)
     }
 }
 

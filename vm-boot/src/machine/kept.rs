@@ -1,0 +1,71 @@
+//! A machine as a snapshot keeps it: its devices and its memory. The harts are with their threads.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use vm_mmu::{Backend, Perm};
+
+use super::{Machine, MachineError};
+use crate::snapshot::{self, Content, HartsRecord, MachineRecord, Opened, Reason, Refusal, SaveError, Saved};
+
+/// Why a snapshot could not be put in place.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// It is not one of this machine.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The host does not map its memory.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+}
+
+impl Machine {
+    /// Writes a snapshot to `dir`. `harts` are at rest, of which the clock is part.
+    pub fn save(&self, dir: &Path, harts: HartsRecord) -> Result<Saved, SaveError> {
+        let _nothing_typed = self.input.lock();
+        self.board.quiesce();
+        let devices = self.board.save().map_err(|(part, error)| SaveError::Codec { part, error })?;
+        let machine = MachineRecord::of(&self.config).map_err(|source| SaveError::Host {
+            action: "look at the disks for",
+            path: dir.to_owned(),
+            source,
+        })?;
+        let base = self.base.lock().clone();
+        snapshot::save(dir, &Content { machine, harts, devices }, &self.memory, base.as_deref())
+    }
+
+    /// Puts memory, devices and the SBI's view of the harts in place, all but the harts. None executes.
+    pub fn restore(&self, from: &Opened) -> Result<(), RestoreError> {
+        let Content { harts, devices, .. } = from.content();
+        self.board.quiesce();
+        self.forget_posted();
+        self.set_clock(harts.clock);
+        let (file, map) = from.memory();
+        let file = file.try_clone().map_err(|error| from.refuse("ram", Reason::Host(error)))?;
+        self.map_file(file)?;
+        *self.base.lock() = Some(Arc::clone(map));
+        if let Some(jit) = &self.jit {
+            jit.forget();
+        }
+        self.board.restore(devices).map_err(|(device, reason)| from.refuse(device, reason))?;
+        self.harts.restore(&harts.slots);
+        Ok(())
+    }
+
+    /// Lets the devices go on with what was waiting when they were saved. The harts are in place.
+    pub fn resume(&self) {
+        self.board.resume();
+    }
+
+    /// Maps a file as memory, copied on write. Its pages come in when they are touched.
+    fn map_file(&self, file: File) -> Result<(), MachineError> {
+        self.memory.unmap(self.ram())?;
+        let backend = Backend::File { file, offset: 0, shared: false };
+        let mapped = self.memory.map(self.ram(), backend, Perm::RWX);
+        if mapped.is_err() {
+            self.memory.map(self.ram(), super::ZEROS, Perm::RWX)?;
+        }
+        Ok(mapped?)
+    }
+}
