@@ -40,6 +40,7 @@ programs! {
     sbi_unknown,
     sfence,
     smc_alias,
+    smc_beside,
     smc_block,
     smc_data,
     smc_dma,

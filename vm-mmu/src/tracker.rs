@@ -6,8 +6,13 @@
 //! **Invariant:** a translator sets bits first and reads the bytes afterwards; a writer stores first,
 //! fences, and looks at the bits afterwards. So for any pair of them either the writer sees the bit
 //! (and the listener kills the translation), or the translator reads the new bytes. A translation may
-//! still be published after the kill of its bits: a translator takes [`Tracker::kills`] before
-//! [`Tracker::add_code`] and looks again after publishing.
+//! still be published after the kill of its bits: see [`Tracker::holds`].
+//!
+//! The fence is one for both sides. Writers that go through here execute it themselves if the page holds
+//! code. Those that store beside code often do not: they have the page [shared](Tracker::share), store, and
+//! look at its word of granules ([`Tracker::words`]) in plain program order. In a shared page it is the
+//! translator, who comes rarely, that makes all threads fence between its two steps. A page once shared
+//! stays so.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,6 +22,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
 use parking_lot::RwLock;
 
 use crate::{PAGE, host};
+
+/// How often [`Tracker::holds`] begins anew because of writes to code elsewhere.
+const HOLD_TURNS: u32 = 16;
 
 /// Bytes of a granule.
 pub const GRANULE: u64 = PAGE / 64;
@@ -33,6 +41,7 @@ pub struct Tracker {
     range: Range<u64>,
     code: Box<[AtomicU64]>,
     dirty: Box<[AtomicU64]>,
+    shared: Box<[AtomicU64]>,
     logging: AtomicBool,
     kills: AtomicU64,
     /// A page that becomes a code page orders all threads, so that stores to other pages need no fence.
@@ -54,6 +63,7 @@ impl Tracker {
             range,
             code: host::zeroed(pages),
             dirty: host::zeroed(pages.div_ceil(64)),
+            shared: host::zeroed(pages.div_ceil(64)),
             logging: AtomicBool::new(false),
             kills: AtomicU64::new(0),
             remote_order: host::can_order_everywhere(),
@@ -73,13 +83,61 @@ impl Tracker {
         match self.index(page_gpa) {
             Some(page) => {
                 let before = self.code[page].fetch_or(granules, Ordering::SeqCst);
-                if before == 0 && self.remote_order {
+                if before == 0 && self.remote_order || self.is_shared(page) {
                     host::order_everywhere();
                 }
                 before
             }
             None => u64::MAX,
         }
+    }
+
+    /// From here on the caller stores to the page without a fence, looks at its word of granules after each
+    /// store, and calls [`Tracker::wrote`] if that has a bit of what it stored to. False if it must not.
+    pub fn share(&self, page_gpa: u64) -> bool {
+        match self.index(page_gpa) {
+            Some(page) if self.remote_order => {
+                // Ordered with `add_code`: whoever does not see this has marked before.
+                self.shared[page / 64].fetch_or(1 << (page % 64), Ordering::SeqCst);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn is_shared(&self, page: usize) -> bool {
+        self.shared[page / 64].load(Ordering::SeqCst) >> (page % 64) & 1 != 0
+    }
+
+    /// The words of granules, one a page from the first of the range on.
+    pub fn words(&self) -> *const AtomicU64 {
+        self.code.as_ptr()
+    }
+
+    /// Whether a translation from `granules` of a page, which has been published, still `is_true` to memory,
+    /// and every store that makes it untrue from here on will be announced.
+    pub fn holds(&self, page_gpa: u64, granules: u64, is_true: impl Fn() -> bool) -> bool {
+        let Some(page) = self.index(page_gpa) else { return false };
+        let marked = || self.code[page].load(Ordering::SeqCst) & granules == granules;
+        if !self.is_shared(page) {
+            // A store before this look is seen by it; one after it is announced.
+            let holds = marked() && is_true();
+            if !holds || !self.is_shared(page) {
+                return holds;
+            }
+        }
+        // A store before the barrier is seen, one after it is announced, if the marks stood all the while.
+        for _ in 0..HOLD_TURNS {
+            let kills = self.kills();
+            host::order_everywhere();
+            if !marked() || !is_true() {
+                return false;
+            }
+            if self.kills() == kills {
+                return true;
+            }
+        }
+        false
     }
 
     /// Granules of the page that hold code.
@@ -107,8 +165,11 @@ impl Tracker {
         }
         for page in first..=last {
             if self.code[page].load(Ordering::Relaxed) != 0 {
-                // Granules of a page that has code already are marked without ordering this thread.
-                host::full_fence();
+                // Granules of a page that has code already are marked without ordering this thread, unless it is
+                // shared.
+                if !self.is_shared(page) {
+                    host::full_fence();
+                }
                 self.kill(page, gpa, len);
             }
         }

@@ -42,6 +42,7 @@ Options of --jit on, as in --jit on,threshold=500,float=off:
   short=SIZE    memory for quickly made code; long=SIZE: for optimised code; from 512K
   group=off     check each memory access by itself, not several by one base register at once
   slots=off     no inline cache at a memory access
+  beside=off    leave stores to pages that hold code to helpers
   float=off     leave floating point to helpers
   system=off    leave CSRs, LR/SC and cbo.zero to helpers
   wait=on       harts wait for the compiler, so that runs are alike: for tests

@@ -330,7 +330,7 @@ pub struct Jit(pub Option<JitConfig>);
 
 impl Jit {
     /// The options after `on`.
-    pub const KEYS: [&str; 12] = [
+    pub const KEYS: [&str; 13] = [
         "threshold",
         "quick",
         "threads",
@@ -339,6 +339,7 @@ impl Jit {
         "long",
         "group",
         "slots",
+        "beside",
         "float",
         "system",
         "wait",
@@ -372,6 +373,7 @@ impl FromStr for Jit {
                 "long" => config.long_zone = zone(value)?,
                 "group" => config.options.group = switch(key, value)?,
                 "slots" => config.options.slots = switch(key, value)?,
+                "beside" => config.options.beside = switch(key, value)?,
                 "float" => config.options.float = switch(key, value)?,
                 "system" => config.options.system = switch(key, value)?,
                 "wait" => config.wait = switch(key, value)?,

@@ -14,7 +14,8 @@ use crate::fp::HostFp;
 use crate::interp::Jumps;
 use crate::jit::Participant;
 use crate::jit::abi::Native;
-use crate::jit::enter::{Payload, Roamers};
+use crate::jit::enter::{Misfit, Payload};
+use crate::jit::strays::Strays;
 use crate::lockstep::Shadow;
 use crate::trap::{Cause, Trap};
 
@@ -100,7 +101,9 @@ pub struct Core {
     pub(crate) cells_gone: bool,
     pub(crate) tally: Tally,
     /// A unit whose inline caches are of no use.
-    pub(crate) roamers: Option<Roamers>,
+    pub(crate) misfit: Option<Misfit>,
+    /// Sites that stored beside code.
+    pub(crate) strays: Strays,
     /// What lock-step needs.
     pub(crate) shadow: Option<Box<Shadow>>,
 }
@@ -126,6 +129,7 @@ impl Core {
             pc: 0,
             data: View::default(),
             fetch: View::default(),
+            native: Native::new(cluster.port(id).attention_address(), cpu, &memory),
             tlb: SoftTlb::new(memory.clone()),
             retired: 0,
             trap: Trap { cause: Cause::IllegalInstruction, tval: 0 },
@@ -148,12 +152,12 @@ impl Core {
             pmp_changed: false,
             sbi: false,
             cpu: *cpu,
-            native: Native::new(cluster.port(id).attention_address(), cpu),
             panic: None,
             reader: None,
             cells_gone: false,
             tally: Tally::default(),
-            roamers: None,
+            misfit: None,
+            strays: Strays::default(),
             shadow: None,
         };
         core.review();

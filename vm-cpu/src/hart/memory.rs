@@ -236,6 +236,22 @@ impl Core {
         if self.attention() & MAIL != 0 { Err(Stop::Done) } else { Ok(()) }
     }
 
+    /// After `len` bytes at a host address of RAM were stored by a way that left the tracker out.
+    pub(crate) fn stored_by_host(&mut self, host: u64, len: u64) -> Result<(), Stop> {
+        self.tally.beside_code += 1;
+        self.memory.tracker().wrote(host.wrapping_sub(self.memory.host_offset()), len);
+        self.after_door()
+    }
+
+    /// Lets stores to the page of `va` hit that look for code afterwards, if nothing else is in their way than
+    /// that the page holds code.
+    pub(crate) fn share(&mut self, va: u64) {
+        // Strict reservations have to hear of each store before it is done.
+        if !self.cpu.strict_lrsc {
+            self.tlb.share(self.data.class, va);
+        }
+    }
+
     /// Both halves of an access that crosses a page, with their lengths. Both are RAM.
     fn halves(&mut self, va: u64, size: u64, access: Access) -> Result<[(Place, usize); 2], Stop> {
         let first = PAGE - (va & (PAGE - 1));

@@ -78,7 +78,7 @@ impl Engine {
             Leave::Dispatch | Leave::Interpret => match self.find(core) {
                 Ok(next) => {
                     if leave == Leave::Interpret {
-                        self.ground_roamers(core);
+                        self.drop_misfit(core);
                         return Next::Interpret(next);
                     }
                     self.link(core, next);
@@ -106,10 +106,10 @@ impl Engine {
         }
     }
 
-    /// Drops the unit that has inline caches of no use, so that it is made anew without them.
-    fn ground_roamers(&mut self, core: &mut Core) {
-        if let (Some(roamers), Some(jit)) = (core.roamers.take(), &self.jit) {
-            jit.ground(&roamers);
+    /// Drops the unit that left because of how it accesses memory, so that it is made anew otherwise.
+    fn drop_misfit(&mut self, core: &mut Core) {
+        if let (Some(misfit), Some(jit)) = (core.misfit.take(), &self.jit) {
+            jit.drop_misfit(&misfit);
         }
     }
 

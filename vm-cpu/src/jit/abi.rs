@@ -14,6 +14,7 @@ use std::mem::offset_of;
 use crate::config::CpuConfig;
 use crate::hart::Core;
 use crate::isa::Insn;
+use vm_mmu::{AddressSpace, PAGE};
 
 /// Why generated code came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,10 +103,12 @@ pub(crate) struct Native {
     pub zero_forbidden: u64,
     /// Not 0 if reservations are the runtime's.
     pub strict: u64,
+    /// What a page's host address by 512 is added to for the address of its word of granules.
+    pub granules: u64,
 }
 
 impl Native {
-    pub fn new(attention: u64, cpu: &CpuConfig) -> Native {
+    pub fn new(attention: u64, cpu: &CpuConfig, memory: &AddressSpace) -> Native {
         Native {
             exit: 0,
             stack: 0,
@@ -132,8 +135,15 @@ impl Native {
             pc_mask: 0,
             zero_forbidden: 1,
             strict: cpu.strict_lrsc.into(),
+            granules: granule_words(memory),
         }
     }
+}
+
+/// See [`Native::granules`].
+fn granule_words(memory: &AddressSpace) -> u64 {
+    let first_page = memory.range().start.wrapping_add(memory.host_offset());
+    (memory.tracker().words() as u64).wrapping_sub(first_page / PAGE * size_of::<u64>() as u64)
 }
 
 /// Offset of a field of [`Native`] from r15.
@@ -204,4 +214,6 @@ pub struct Site {
     pub size: u8,
     /// Its inline cache; 0 is none.
     pub slot: u16,
+    /// It looks for code after each store.
+    pub beside: bool,
 }

@@ -101,8 +101,12 @@ unsafe extern "C" {
     fn vm_jit_stub();
     fn vm_jit_execute();
     fn vm_jit_slots();
+    fn vm_jit_store_beside();
+    fn vm_jit_written();
     fn vm_jit_execute_vector();
     fn vm_jit_slots_vector();
+    fn vm_jit_store_beside_vector();
+    fn vm_jit_written_vector();
     // `refill` tries these before the helper, whose trampoline is the slow one.
     pub(super) fn vm_jit_load();
     pub(super) fn vm_jit_store();
@@ -163,14 +167,20 @@ pub enum Helper {
     Execute,
     /// The unit's inline caches are not of this address space.
     Slots,
+    /// Store that missed, of a site that looks for code itself.
+    StoreBeside,
+    /// Such a site has stored to code, or where that is not easily told.
+    Written,
 }
 
 impl Helper {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 7;
     /// All of them, in order.
-    pub const ALL: [Helper; Helper::COUNT] =
-        [Helper::Load, Helper::Store, Helper::Range, Helper::Execute, Helper::Slots];
+    pub const ALL: [Helper; Helper::COUNT] = {
+        use Helper::*;
+        [Load, Store, Range, Execute, Slots, StoreBeside, Written]
+    };
 
     /// What to call, from a unit that keeps values in vector registers or from one that does not.
     pub fn address(self, vectors: bool) -> u64 {
@@ -180,11 +190,15 @@ impl Helper {
             (Helper::Range, false) => vm_jit_range as *const (),
             (Helper::Execute, false) => vm_jit_execute as *const (),
             (Helper::Slots, false) => vm_jit_slots as *const (),
+            (Helper::StoreBeside, false) => vm_jit_store_beside as *const (),
+            (Helper::Written, false) => vm_jit_written as *const (),
             (Helper::Load, true) => vm_jit_load_vector as *const (),
             (Helper::Store, true) => vm_jit_store_vector as *const (),
             (Helper::Range, true) => vm_jit_range_vector as *const (),
             (Helper::Execute, true) => vm_jit_execute_vector as *const (),
             (Helper::Slots, true) => vm_jit_slots_vector as *const (),
+            (Helper::StoreBeside, true) => vm_jit_store_beside_vector as *const (),
+            (Helper::Written, true) => vm_jit_written_vector as *const (),
         };
         entry as u64
     }
@@ -308,6 +322,8 @@ trampoline!(vm_jit_store_slow, vm_jit_store_slow_vector, help_store);
 trampoline!(vm_jit_range_slow, vm_jit_range_slow_vector, help_range);
 trampoline!(vm_jit_execute, vm_jit_execute_vector, help_execute);
 trampoline!(vm_jit_slots, vm_jit_slots_vector, help_slots);
+trampoline!(vm_jit_store_beside, vm_jit_store_beside_vector, help_store_beside);
+trampoline!(vm_jit_written, vm_jit_written_vector, help_written);
 
 /// Runs a helper's body for the hart that generated code runs on; gives 0 to go back, 1 to leave, or the
 /// code to go on with, see [`Then`].
@@ -376,6 +392,20 @@ unsafe extern "C" fn help_execute(core: *mut Core) -> u64 {
     unsafe { help(core, Helper::Execute, |core, _, site| core.native_execute(site)) }
 }
 
+/// # Safety
+/// Called by its trampoline only.
+unsafe extern "C" fn help_store_beside(core: *mut Core) -> u64 {
+    // SAFETY: see `help`.
+    unsafe { help(core, Helper::StoreBeside, Core::native_store_beside) }
+}
+
+/// # Safety
+/// Called by its trampoline only.
+unsafe extern "C" fn help_written(core: *mut Core) -> u64 {
+    // SAFETY: see `help`.
+    unsafe { help(core, Helper::Written, |core, _, site| core.native_written(site)) }
+}
+
 /// Times a unit finds no page for its slots before it is made anew without any.
 const FRUITLESS: u16 = 16;
 /// Times a unit finds its slots to be of another stamp before that is looked at, and instructions a time
@@ -408,7 +438,7 @@ unsafe extern "C" fn help_slots(core: *mut Core) -> u64 {
             if header.misses >= FRUITLESS {
                 header.misses = 0;
                 let sites = (first + 1..first + len).map(|at| at as u16).collect();
-                core.roamers = Some(Roamers { number: number as u32, slots: sites });
+                core.misfit = Some(Misfit::Roaming { number: number as u32, slots: sites });
             }
         }
         core.native.exit = Leave::Interpret as u64;
@@ -434,7 +464,7 @@ unsafe extern "C" fn help_slots(core: *mut Core) -> u64 {
             && since.wrapping_sub(began) < u32::from(FOREIGN) * PER_FOREIGN
         {
             let sites = (first + 1..first + len).map(|at| at as u16).collect();
-            core.roamers = Some(Roamers { number: number as u32, slots: sites });
+            core.misfit = Some(Misfit::Roaming { number: number as u32, slots: sites });
             core.native.exit = Leave::Interpret as u64;
             return 1;
         }
@@ -472,13 +502,13 @@ impl Core {
     }
 }
 
-/// Sites of a unit whose slots are of no use.
+/// Accesses of a unit that had better be made otherwise.
 #[derive(Debug)]
-pub(crate) struct Roamers {
-    /// The translation.
-    pub number: u32,
-    /// Their slots.
-    pub slots: Vec<u16>,
+pub(crate) enum Misfit {
+    /// Those slots of the translation are of no use.
+    Roaming { number: u32, slots: Vec<u16> },
+    /// The instruction at this guest-physical address stores beside code, and does not look for it.
+    Beside { gpa: u64 },
 }
 
 /// A hart's part in the code cache's epochs.

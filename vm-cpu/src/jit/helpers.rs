@@ -4,7 +4,7 @@
 //! back: it goes on in the unit that follows, or leaves for the dispatcher to find one.
 
 use super::abi::{Leave, Site};
-use super::enter::{self, Roamers};
+use super::enter::{self, Misfit};
 use super::slots::{MISSES, PER_MISS, SLOTS, Slot};
 use crate::fp::HostFp;
 use crate::hart::{Core, Stop};
@@ -116,6 +116,38 @@ impl Core {
         Some(addend)
     }
 
+    /// The same for a store that looks for code afterwards.
+    fn refill_beside(&mut self, slot: &mut Slot, va: u64, span: u64) -> Option<u64> {
+        self.share(va);
+        let class = self.data.class;
+        if va % PAGE > PAGE - span.min(PAGE) {
+            return None;
+        }
+        let lent = if self.is_stamp_old() { None } else { self.tlb.lend_beside(class, va) };
+        let Some((page, addend)) = lent else {
+            return self.tlb.addend_beside(class, va);
+        };
+        (slot.tag, slot.addend) = (page, addend);
+        Some(addend)
+    }
+
+    /// Counts a store at an address that misses because of code in its page; if there are many, the site had
+    /// better look for code itself.
+    fn strays(&mut self, slots: &mut [Slot; SLOTS], site: &Site, va: u64) -> Option<Then> {
+        self.tlb.lookup_code_write(self.data.class, va, 1)?;
+        if site.slot != 0 {
+            let slot = &mut slots[usize::from(site.slot)];
+            slot.misses = slot.misses.saturating_sub(1);
+        }
+        if self.native.strict != 0 || site.beside || !self.strays.count(site) {
+            return None;
+        }
+        let gpa = self.tlb.translate(self.fetch.class, self.pc, Access::Fetch)?;
+        self.misfit = Some(Misfit::Beside { gpa });
+        self.retired = self.retired.wrapping_add(self.pending_at(site));
+        Some(Then::Leave(Leave::Interpret))
+    }
+
     /// Counts a miss of a slot; true if there are so many that it is of no use.
     fn roams(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> bool {
         let slot = &mut slots[usize::from(site.slot)];
@@ -139,7 +171,7 @@ impl Core {
         let often = |at: &usize| slots.get(*at).is_some_and(|slot| slot.misses > MISSES / 4);
         let mut sites: Vec<u16> = (usize::from(first) + 1..end).filter(often).map(|at| at as u16).collect();
         sites.push(site.slot);
-        self.roamers = Some(Roamers { number: number as u32, slots: sites });
+        self.misfit = Some(Misfit::Roaming { number: number as u32, slots: sites });
         true
     }
 
@@ -163,7 +195,12 @@ impl Core {
             return None; // ids have changed since the unit was entered
         }
         let va = self.native.address;
-        self.native.addend = self.refill(&mut slots[usize::from(site.slot)], va, span, access)?;
+        let slot = &mut slots[usize::from(site.slot)];
+        let addend = match self.refill(slot, va, span, access) {
+            None if site.beside && access == Access::Store => self.refill_beside(slot, va, span),
+            found => found,
+        };
+        self.native.addend = addend?;
         Some(Then::Back)
     }
 
@@ -190,20 +227,53 @@ impl Core {
 
     pub(super) fn native_store(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Then {
         let (va, value) = (self.native.address, self.native.value);
-        if let Some(done) = self.slot_missed(slots, site, 1 << site.size, Access::Store) {
+        let done = self.slot_missed(slots, site, 1 << site.size, Access::Store);
+        if let Some(done) = done.or_else(|| self.strays(slots, site, va)) {
             return done;
         }
-        let done = match site.size {
-            0 => self.store_word(va, value as u8),
-            1 => self.store_word(va, value as u16),
-            2 => self.store_word(va, value as u32),
-            _ => self.store_word(va, value),
-        };
-        match done {
+        match self.store_sized(va, value, site) {
             Ok(()) => {
                 self.bounce(va);
                 Then::Back
             }
+            Err(stop) => self.stop_at(stop, site),
+        }
+    }
+
+    fn store_sized(&mut self, va: u64, value: u64, site: &Site) -> Result<(), Stop> {
+        match site.size {
+            0 => self.store_word(va, value as u8),
+            1 => self.store_word(va, value as u16),
+            2 => self.store_word(va, value as u32),
+            _ => self.store_word(va, value),
+        }
+    }
+
+    /// The whole of a store whose site looks for code, and whose place in the unit is behind it.
+    pub(super) fn native_store_beside(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Then {
+        let va = self.native.address;
+        let slotted = site.slot != 0;
+        if slotted && self.roams(slots, site) {
+            self.retired = self.retired.wrapping_add(self.pending_at(site));
+            return Then::Leave(Leave::Interpret);
+        }
+        let done = self.store_sized(va, self.native.value, site);
+        let own = slotted && {
+            let header = slots[usize::from(slots[usize::from(site.slot)].first)].tag;
+            header >> 32 == u64::from(self.tlb.stamp(self.data.class))
+        };
+        match done {
+            Ok(()) if own => _ = self.refill_beside(&mut slots[usize::from(site.slot)], va, 1 << site.size),
+            Ok(()) => self.share(va),
+            Err(stop) => return self.stop_at(stop, site),
+        }
+        Then::Back
+    }
+
+    /// A store to the host address in `address` may have hit code.
+    pub(super) fn native_written(&mut self, site: &Site) -> Then {
+        match self.stored_by_host(self.native.address, 1 << site.size) {
+            Ok(()) => Then::Back,
             Err(stop) => self.stop_at(stop, site),
         }
     }
@@ -227,9 +297,21 @@ impl Core {
                 // It fills the soft-TLB if it succeeds; a trap here is none yet.
                 let _ = self.translate(va, 1, access);
             }
-            if let Some(addend) = self.tlb.addend(self.data.class, va, access) {
+            let found = match self.tlb.addend(self.data.class, va, access) {
+                None if site.beside && access == Access::Store => {
+                    self.share(va);
+                    self.tlb.addend_beside(self.data.class, va)
+                }
+                found => found,
+            };
+            if let Some(addend) = found {
                 self.native.addend = addend;
                 return Then::Back;
+            }
+            if access == Access::Store
+                && let Some(done) = self.strays(slots, site, va)
+            {
+                return done;
             }
         }
         self.retired = self.retired.wrapping_add(self.pending_at(site));

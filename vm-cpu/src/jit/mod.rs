@@ -21,6 +21,7 @@ mod refill;
 pub mod region;
 mod service;
 pub(crate) mod slots;
+pub(crate) mod strays;
 
 pub(crate) use self::enter::Participant;
 pub(crate) use self::quick::Quick;

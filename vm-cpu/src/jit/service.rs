@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use vm_codecache::{Cause, CodeCache, Config, Counters, Durations, Histogram, New, Zone};
-use vm_mmu::{AddressSpace, CodeListener};
+use vm_mmu::{AddressSpace, CodeListener, PAGE};
 
 use super::abi::Site;
 use super::compile::{CompileError, Compiler};
-use super::enter::{self, Roamers};
+use super::enter::{self, Misfit};
 use super::lift::{Options, Place, checks};
 use super::quick::{QuickShared, QuickStats};
 use super::region::{Region, RegionBlock, Surroundings};
 use super::slots::{SlotPool, SlotRange};
 use crate::hart::Cluster;
-use crate::interp::Block;
+use crate::interp::{Block, granule_mask};
 use crate::isa::{Insn, Op};
 use crate::lockstep::Lockstep;
 
@@ -81,11 +81,24 @@ pub(crate) struct Unit {
     pub(super) quick: bool,
 }
 
-/// Addresses of accesses whose pages change too often for an inline cache.
-type Roaming = Mutex<HashSet<u64>>;
+/// What was learnt of accesses as they ran, by guest-physical address of the instruction.
+#[derive(Debug, Default)]
+struct Learnt {
+    /// Their pages change too often for an inline cache.
+    roaming: HashSet<u64>,
+    /// They store to pages that hold code.
+    beside: HashSet<u64>,
+}
 
-/// Addresses remembered at most, before all are forgotten.
-const ROAMING: usize = 1 << 16;
+/// Addresses remembered at most of a kind, before all are forgotten.
+const LEARNT: usize = 1 << 16;
+
+fn learn(kind: &mut HashSet<u64>, found: impl IntoIterator<Item = u64>) {
+    if kind.len() > LEARNT {
+        kind.clear();
+    }
+    kind.extend(found);
+}
 
 /// Counts since the start.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
@@ -116,6 +129,8 @@ pub struct JitStats {
     pub failed: u64,
     /// Units made anew because inline caches were of no use.
     pub grounded: u64,
+    /// Units made anew because they stored beside code.
+    pub beside: u64,
     /// Of the quick tier.
     pub quick: QuickStats,
 }
@@ -134,6 +149,7 @@ struct Counts {
     stale: AtomicU64,
     failed: AtomicU64,
     grounded: AtomicU64,
+    beside: AtomicU64,
 }
 
 struct Queue {
@@ -159,7 +175,7 @@ pub struct Jit {
     queue: Arc<Queue>,
     counts: Arc<Counts>,
     when_full: Arc<WhenFull>,
-    roaming: Arc<Roaming>,
+    learnt: Arc<Mutex<Learnt>>,
     /// What harts share that make code of the quick tier.
     pub(super) quick: QuickShared,
     /// Who compiles if harts wait for it.
@@ -186,7 +202,7 @@ impl Jit {
         let queue =
             Arc::new(Queue { jobs: Mutex::default(), length: AtomicUsize::new(0), ready: Condvar::new() });
         let counts: Arc<Counts> = Arc::default();
-        let roaming: Arc<Roaming> = Arc::default();
+        let learnt: Arc<Mutex<Learnt>> = Arc::default();
         let pool = SlotPool::new();
         let when_full: Arc<WhenFull> = Arc::default();
         let worker = || -> Result<Worker, CompileError> {
@@ -199,7 +215,7 @@ impl Jit {
                 when_full: when_full.clone(),
                 options: Options { alone: config.lockstep == Some(Lockstep::Units), ..config.options },
                 pool: pool.clone(),
-                roaming: roaming.clone(),
+                learnt: learnt.clone(),
             })
         };
         let own = if config.wait { Some(Mutex::new(worker()?)) } else { None };
@@ -210,7 +226,7 @@ impl Jit {
         let memory_of = Arc::downgrade(memory);
         let quick = QuickShared::default();
         let jit =
-            Arc::new(Jit { config, cache, memory: memory_of, queue, counts, when_full, roaming, quick, own });
+            Arc::new(Jit { config, cache, memory: memory_of, queue, counts, when_full, learnt, quick, own });
         memory
             .tracker()
             .set_listener(Arc::new(Listener { jit: Arc::downgrade(&jit), cluster: cluster.clone() }));
@@ -287,20 +303,35 @@ impl Jit {
         self.cache.retain_page(page, |unit| unit.is_true(&memory), Cause::Fence);
     }
 
-    /// Drops a unit some of whose inline caches are of no use; the next one has none there.
-    pub(crate) fn ground(&self, roamers: &Roamers) {
-        let found = self.cache.meta(roamers.number, |unit| {
-            let sites = unit.sites.iter().filter(|site| roamers.slots.contains(&site.slot));
+    /// Drops a unit some of whose accesses do not suit it; in the next one they are made otherwise.
+    pub(crate) fn drop_misfit(&self, misfit: &Misfit) {
+        match misfit {
+            Misfit::Roaming { number, slots } => self.ground(*number, slots),
+            Misfit::Beside { gpa } if self.config.options.beside => {
+                learn(&mut self.learnt.lock().beside, [*gpa]);
+                self.counts.beside.fetch_add(1, Relaxed);
+                let page = gpa & !(PAGE - 1);
+                self.cache.invalidate(page, granule_mask(gpa - page, 1), Cause::Engine);
+            }
+            Misfit::Beside { .. } => {}
+        }
+    }
+
+    fn ground(&self, number: u32, slots: &[u16]) {
+        let found = self.cache.meta(number, |unit| {
+            let sites = unit.sites.iter().filter(|site| slots.contains(&site.slot));
             sites.map(|site| unit.page + u64::from(site.offset)).collect::<Vec<u64>>()
         });
         let Some(found) = found else { return };
-        let mut roaming = self.roaming.lock();
-        if roaming.len() > ROAMING {
-            roaming.clear();
-        }
-        roaming.extend(found);
+        learn(&mut self.learnt.lock().roaming, found);
         self.counts.grounded.fetch_add(1, Relaxed);
-        self.cache.kill(roamers.number, Cause::Engine);
+        self.cache.kill(number, Cause::Engine);
+    }
+
+    /// Calls `act` with what says of the access at an address whether it has to look for code.
+    pub(super) fn with_beside<R>(&self, act: impl FnOnce(&dyn Fn(u64) -> bool) -> R) -> R {
+        let learnt = self.learnt.lock();
+        act(&|gpa| !learnt.beside.is_empty() && learnt.beside.contains(&gpa))
     }
 
     /// Forgets every unit: the machine is reset.
@@ -341,6 +372,7 @@ impl Jit {
             stale,
             failed,
             grounded,
+            beside,
         } = &*self.counts;
         JitStats {
             regions: regions.load(Relaxed),
@@ -356,6 +388,7 @@ impl Jit {
             stale: stale.load(Relaxed),
             failed: failed.load(Relaxed),
             grounded: grounded.load(Relaxed),
+            beside: beside.load(Relaxed),
             quick: self.quick.stats(),
         }
     }
@@ -419,7 +452,7 @@ struct Worker {
     when_full: Arc<WhenFull>,
     options: Options,
     pool: Arc<SlotPool>,
-    roaming: Arc<Roaming>,
+    learnt: Arc<Mutex<Learnt>>,
 }
 
 impl Worker {
@@ -467,7 +500,7 @@ impl Worker {
         let Some(memory) = self.memory.upgrade() else { return };
         let mut unit = Unit::of(region);
         if self.options.slots {
-            unit.assign_slots(region, self.options.group, &self.roaming.lock(), &self.pool);
+            unit.assign_slots(region, self.options.group, &self.learnt.lock(), &self.pool);
         }
         if !unit.is_true(&memory) {
             self.counts.stale.fetch_add(1, Relaxed);
@@ -503,9 +536,8 @@ impl Worker {
             heat: region.heat.min(u32::MAX.into()) as u32,
         };
         let Ok(number) = self.cache.publish(ticket, new) else { return };
-        // A store before this look is seen by it; one after it is announced.
-        let marked = memory.tracker().code(page) & granules == granules;
-        if !marked || self.cache.meta(number, |unit| unit.is_true(&memory)) != Some(true) {
+        let is_true = || self.cache.meta(number, |unit| unit.is_true(&memory)) == Some(true);
+        if !memory.tracker().holds(page, granules, is_true) {
             self.cache.kill(number, Cause::Store);
             self.counts.stale.fetch_add(1, Relaxed);
             return;
@@ -525,18 +557,26 @@ impl Unit {
             rest: (block.insns.len() - index) as u16,
             size: block.effects[index].access.map_or(0, |(size, _)| size as u8),
             slot: 0,
+            beside: false,
         };
         let sites = region.blocks.iter().flat_map(|b| (0..b.insns.len()).map(move |index| site(b, index)));
         Unit { page: region.page, sites: sites.collect(), slots: None, quick: false }
     }
 
-    /// Gives accesses their inline caches, if there is room; not those that roam.
-    fn assign_slots(&mut self, region: &Region, group: bool, roaming: &HashSet<u64>, pool: &Arc<SlotPool>) {
+    /// Gives accesses their inline caches, if there is room; not those that roam. Says which have to look for
+    /// code.
+    fn assign_slots(&mut self, region: &Region, group: bool, learnt: &Learnt, pool: &Arc<SlotPool>) {
         let checks = region.blocks.iter().flat_map(|block| checks(block, group));
         let page = self.page;
-        let stays = |site: &Site| !roaming.contains(&(page + u64::from(site.offset)));
         let checked = self.sites.iter_mut().zip(checks).filter_map(|(site, check)| Some((site, check?)));
-        let mut sites: Vec<(&mut Site, bool)> = checked.filter(|(site, _)| stays(site)).collect();
+        let mut sites: Vec<(&mut Site, bool)> = Vec::new();
+        for (site, store) in checked {
+            let at = page + u64::from(site.offset);
+            site.beside = store && learnt.beside.contains(&at);
+            if !learnt.roaming.contains(&at) {
+                sites.push((site, store));
+            }
+        }
         sites.sort_by_key(|&(_, store)| store);
         if sites.is_empty() {
             return;

@@ -13,7 +13,9 @@
 //! passes for that of the next.
 //!
 //! A site whose page changes often gains nothing from a slot, nor does a unit whose stamp changes at every
-//! turn: when that shows, the unit is dropped and the next one goes to the soft-TLB there.
+//! turn: when that shows, the unit is dropped and the next one goes to the soft-TLB there. A store that finds
+//! code in its page again and again misses each time ([`Strays`](super::strays::Strays)): in the next unit its
+//! slot takes such pages too, and the site looks for code afterwards.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

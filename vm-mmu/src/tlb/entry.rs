@@ -19,6 +19,8 @@ pub(super) const LARGE: u32 = 2;
 pub(super) const USER: u32 = 4;
 /// There may be copies of it.
 pub(super) const SLOTTED: u32 = 8;
+/// The page may hold code, and is stored to by whoever looks for it afterwards.
+pub(super) const SHARED: u32 = 16;
 
 /// One translation of a 4 KiB page.
 ///
@@ -53,6 +55,8 @@ impl Entry {
     pub const LENT: u32 = SLOTTED;
     /// Of the flags: it is never lent.
     pub const OF_USER: u32 = USER;
+    /// Of the flags: loads are permitted, and stores as [`Tracker::share`](crate::Tracker::share) has it.
+    pub const BESIDE: u32 = SHARED;
 
     pub(super) fn new(tag: u64, [read, write, exec]: [u32; 3], flags: u32, addend: u64) -> Entry {
         Entry { tag, read, write, exec, flags, addend }
@@ -84,7 +88,13 @@ impl Entry {
 
     /// Takes the write permission away; whether there was one.
     fn revoke(&mut self) -> bool {
+        self.flags &= !SHARED;
         std::mem::take(&mut self.write) != 0
+    }
+
+    /// Whether a store that looks for code afterwards is permitted to address space `id`.
+    fn permits_beside(&self, id: u32) -> bool {
+        self.write == id || self.read == id && self.flags & SHARED != 0
     }
 }
 
@@ -148,6 +158,12 @@ impl Lane {
     pub fn hit(&self, va: u64, access: Access) -> Option<&Entry> {
         let entry = self.at(va);
         (va.wrapping_sub(entry.tag) < PAGE && entry.permits(access) == self.id).then_some(entry)
+    }
+
+    /// The entry of `va`, if it permits stores that look for code afterwards.
+    pub fn hit_beside(&self, va: u64) -> Option<&Entry> {
+        let entry = self.at(va);
+        (va.wrapping_sub(entry.tag) < PAGE && entry.permits_beside(self.id)).then_some(entry)
     }
 
     pub fn clear(&mut self) {
@@ -287,6 +303,11 @@ impl SoftTlb {
         self.lanes[class as usize].hit(va, access).map(|entry| entry.addend)
     }
 
+    /// The same for a store that looks for code afterwards.
+    pub fn addend_beside(&self, class: Class, va: u64) -> Option<u64> {
+        self.lanes[class as usize].hit_beside(va).map(|entry| entry.addend)
+    }
+
     /// Guest-physical address of `va` if `access` hits.
     #[inline(always)]
     pub fn translate(&self, class: Class, va: u64, access: Access) -> Option<u64> {
@@ -303,6 +324,18 @@ impl SoftTlb {
         let hit = inside(va, entry, size) && entry.read == lane.id && entry.flags & CODE != 0;
         let gpa = hit.then(|| self.gpa(entry, va))?;
         (self.memory.tracker().code(gpa) != 0).then_some(gpa)
+    }
+
+    /// Lets stores to the page of `va`, which misses only because the page holds code, hit if they
+    /// [look for code](Entry::BESIDE) afterwards.
+    pub fn share(&mut self, class: Class, va: u64) {
+        let Some(gpa) = self.lookup_code_write(class, va, 1) else { return };
+        let tracker = self.memory.tracker();
+        let entry = &mut self.lanes[class as usize].entries[Lane::index(va)];
+        if entry.flags & SHARED == 0 && tracker.share(gpa) {
+            tracker.mark_dirty(gpa);
+            entry.flags |= SHARED;
+        }
     }
 
     #[inline(always)]

@@ -13,7 +13,8 @@
 //!
 //! **Invariants.** An id is given out once; whatever kills translations of an address space gives it a
 //! new id and sweeps nothing. A page that holds code has no write permission in any entry but the
-//! `CODE` flag, so its stores come to the slow path, which recognises them without a walk. Entries for
+//! `CODE` flag, so its stores come to the slow path, which recognises them without a walk; unless they look
+//! for code themselves, which [`SoftTlb::share`] permits. Entries for
 //! user pages in the S lane exist only while SUM is set, and until `satp` changes. What S uses besides
 //! is global, or its address space is apart ([`spaces`]). Pages larger than 4 KiB are cached as 4 KiB
 //! pieces; a filter of the large pages seen tells whether a fence by address must kill more than one
@@ -157,6 +158,13 @@ impl SoftTlb {
     pub fn lend(&mut self, class: Class, va: u64, access: Access) -> Option<(u64, u64)> {
         let lane = &mut self.lanes[class as usize];
         lane.hit(va, access).filter(|entry| entry.is_lendable())?;
+        Some(lane.lend(va))
+    }
+
+    /// As [`SoftTlb::lend`] for a store that looks for code afterwards, see [`SoftTlb::share`].
+    pub fn lend_beside(&mut self, class: Class, va: u64) -> Option<(u64, u64)> {
+        let lane = &mut self.lanes[class as usize];
+        lane.hit_beside(va).filter(|entry| entry.is_lendable())?;
         Some(lane.lend(va))
     }
 

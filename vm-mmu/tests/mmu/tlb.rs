@@ -297,6 +297,69 @@ fn a_dead_entry_of_a_code_page_is_no_code_hit() {
     assert_eq!(tlb.lookup_code_write(Class::S, 0x5000, 1), None);
 }
 
+/// A page that holds code, and that stores hit which look for it afterwards.
+fn shared(va: u64, gpa: u64) -> SoftTlb {
+    let mut tlb = filled(va, gpa);
+    assert_eq!(tlb.memory().tracker().add_code(gpa, 1), 0);
+    tlb.share(Class::S, va);
+    assert_eq!(tlb.addend_beside(Class::S, va), tlb.addend(Class::S, va, Access::Store), "still writable");
+    tlb.revoke_write(gpa);
+    assert_eq!(tlb.addend_beside(Class::S, va), None, "not asked for");
+    tlb.share(Class::S, va);
+    tlb
+}
+
+#[test]
+fn a_shared_page_is_hit_by_stores_that_look_for_code_and_by_no_others() {
+    let mut tlb = shared(0x5000, RAM);
+    let addend = tlb.addend(Class::S, 0x5000, Access::Load);
+    assert!(addend.is_some());
+    assert_eq!(tlb.addend_beside(Class::S, 0x5ff8), addend);
+    assert_eq!(tlb.lend_beside(Class::S, 0x5010), addend.map(|addend| (0x5000, addend)));
+    assert_eq!(tlb.write(Class::S, 0x5100, 0u8), None);
+    assert_eq!(tlb.addend(Class::S, 0x5000, Access::Store), None);
+    assert_eq!(tlb.lend(Class::S, 0x5000, Access::Store), None);
+    assert_eq!(tlb.lookup_code_write(Class::S, 0x5100, 1), Some(RAM + 0x100), "others come to the slow path");
+}
+
+#[test]
+fn what_takes_stores_away_takes_a_shared_page_too() {
+    type End<'a> = (&'a str, &'a dyn Fn(&mut SoftTlb));
+    let ends: [End; 5] = [
+        ("its page comes to hold code again", &|tlb| tlb.revoke_write(RAM)),
+        ("a round of the dirty log begins", &|tlb| tlb.revoke_write_all()),
+        ("a fence of its page", &|tlb| tlb.flush_page(0x5000, None)),
+        ("a fence of everything", &|tlb| tlb.flush_all()),
+        ("a fill that makes it read-only", &|tlb| {
+            tlb.fill(Class::S, 0x5000, &Leaf { write: false, ..leaf(RAM) }, Access::Load).unwrap();
+            tlb.share(Class::S, 0x5000);
+        }),
+    ];
+    for (what, end) in ends {
+        let mut tlb = shared(0x5000, RAM);
+        assert!(tlb.lend_beside(Class::S, 0x5000).is_some());
+        let stamp = tlb.stamp(Class::S);
+        end(&mut tlb);
+        assert_eq!(tlb.lend_beside(Class::S, 0x5000), None, "{what}");
+        if !what.starts_with("a fill") {
+            assert_ne!(tlb.stamp(Class::S), stamp, "{what}: copies stay");
+        }
+    }
+}
+
+#[test]
+fn a_page_that_is_shared_is_dirty() {
+    let mut tlb = filled(0x5000, RAM);
+    let tracker = tlb.memory().tracker().clone();
+    tracker.add_code(RAM, 1);
+    tracker.start_dirty_log();
+    tlb.revoke_write_all();
+    tlb.fill(Class::S, 0x5000, &leaf(RAM), Access::Load).unwrap();
+    assert!(!tracker.is_dirty(RAM));
+    tlb.share(Class::S, 0x5000);
+    assert!(tlb.addend_beside(Class::S, 0x5000).is_some() && tracker.is_dirty(RAM));
+}
+
 #[test]
 fn the_dirty_log_sees_the_first_store_to_each_page() {
     let mut tlb = filled(0x5000, RAM);

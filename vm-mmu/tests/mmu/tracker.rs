@@ -144,12 +144,13 @@ fn a_granule_dies_once_however_many_write() {
 }
 
 /// The invariant that makes self-modifying code safe: a translator that read old bytes is told. Writer
-/// and translator go through the same pages, neither more than a few ahead of the other.
-#[test]
-fn a_translator_reads_the_new_bytes_or_the_writer_sees_its_granule() {
+/// and translator go through the same pages, which `prepare` makes ready, neither more than a few ahead of the
+/// other.
+fn let_writer_and_translator_meet(prepare: impl Fn(&AddressSpace, u64)) {
     const PAGES: u64 = 256;
     let space = AddressSpace::new(BASE..BASE + PAGES * PAGE).unwrap();
     space.map(space.range(), Backend::Eager, Perm::RWX).unwrap();
+    (0..PAGES).for_each(|page| prepare(&space, BASE + page * PAGE));
     let word = |page: u64| BASE + page * PAGE + 8;
     let (meeting, written, translated) = (Meeting::default(), AtomicU64::new(0), AtomicU64::new(0));
     let near = |other: &AtomicU64, page, lead| wait(|| other.load(Ordering::Relaxed) + lead >= page);
@@ -186,7 +187,7 @@ fn a_translator_reads_the_new_bytes_or_the_writer_sees_its_granule() {
             let read = translate_all(round);
             meeting.meet(1, 2 * round + 1);
             for (page, read) in (0..).zip(read) {
-                let told = space.tracker().code(word(page)) == 0;
+                let told = space.tracker().code(word(page)) & 1 == 0;
                 lost += u64::from(read != round && !told);
                 space.write_u8(BASE + page * PAGE, 0).unwrap();
             }
@@ -199,6 +200,51 @@ fn a_translator_reads_the_new_bytes_or_the_writer_sees_its_granule() {
         }
     });
     assert_eq!(lost, 0, "old bytes were translated and nobody was told");
+}
+
+#[test]
+fn a_translator_reads_the_new_bytes_or_the_writer_sees_its_granule() {
+    let_writer_and_translator_meet(|_, _| ());
+}
+
+#[test]
+fn so_it_is_in_a_page_that_holds_other_code() {
+    let_writer_and_translator_meet(|space, page| _ = space.tracker().add_code(page, 1 << 63));
+}
+
+/// The writer has no fence there, as generated code has none.
+#[test]
+fn so_it_is_in_a_shared_page() {
+    let_writer_and_translator_meet(|space, page| {
+        space.tracker().add_code(page, 1 << 63);
+        assert!(space.tracker().share(page), "the host has no membarrier");
+    });
+}
+
+#[test]
+fn a_translation_holds_while_its_granules_are_marked_and_its_bytes_are_there() {
+    let (space, _) = space();
+    let tracker = space.tracker();
+    for shared in [false, true] {
+        tracker.add_code(BASE, 0b11);
+        assert!(tracker.holds(BASE, 0b11, || true), "shared: {shared}");
+        assert!(!tracker.holds(BASE, 0b11, || false));
+        assert!(!tracker.holds(BASE, 0b111, || true), "never marked");
+        let disturbed = std::cell::Cell::new(0);
+        let disturb = || {
+            if disturbed.replace(disturbed.get() + 1) == 0 {
+                tracker.add_code(BASE + PAGE, 1);
+                space.write_u8(BASE + PAGE, 1).unwrap();
+            }
+            true
+        };
+        assert!(tracker.holds(BASE, 0b11, disturb), "a write to other code takes another turn at most");
+        space.write_u8(BASE + GRANULE, 1).unwrap();
+        assert!(!tracker.holds(BASE, 0b11, || true), "written");
+        assert!(tracker.holds(BASE, 0b01, || true), "beside what was written");
+        assert!(tracker.share(BASE));
+    }
+    assert!(!tracker.share(BASE - PAGE) && !tracker.holds(BASE - PAGE, 1, || true), "no memory");
 }
 
 proptest! {

@@ -6,6 +6,7 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{AtomicRmwOp, InstBuilder, Type, Value};
 
 use super::Lifter;
+use super::memory::Right;
 use crate::isa::Insn;
 use crate::isa::emit::{Amo, Size};
 use crate::jit::abi::{self, native};
@@ -38,7 +39,7 @@ impl Lifter<'_, '_> {
             self.b.ins().brif(unfit, cold, &[], fit, &[]);
             self.go_on_in(fit);
         }
-        self.look_in_tlb(address, span, true, cold, hit);
+        self.look_in_tlb(address, span, Right::Store, cold, hit);
         self.go_on_in(hit);
         let host = self.b.ins().iadd(address, addend);
         let value = act(self, host);

@@ -45,6 +45,8 @@ struct Open {
     plan: Plan,
     /// Host address of the base.
     host: Variable,
+    /// Its stores look for code.
+    beside: bool,
 }
 
 /// Groups of the block at hand.
@@ -123,6 +125,15 @@ pub fn checks(block: &RegionBlock, group: bool) -> impl Iterator<Item = Option<b
     })
 }
 
+/// What an entry of the soft-TLB has to permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    Load,
+    Store,
+    /// A store that looks for code afterwards.
+    Beside,
+}
+
 /// Where an access goes: a host address and an offset from it.
 type Host = (Value, i32);
 
@@ -143,7 +154,8 @@ impl Lifter<'_, '_> {
         let host = self.b.declare_var(I64);
         let address = self.b.ins().iadd(base, addend);
         self.b.def_var(host, address);
-        self.groups.open.insert(plan.base, Open { plan, host });
+        let beside = self.is_beside();
+        self.groups.open.insert(plan.base, Open { plan, host, beside });
     }
 
     pub(super) fn base(&mut self, r: u8) -> Value {
@@ -169,13 +181,7 @@ impl Lifter<'_, '_> {
         let address = if low == 0 { base } else { self.b.ins().iadd_imm_s(base, low) };
         let (cold, go_on) = (self.cold_block(), self.b.create_block());
         let result = self.b.append_block_param(go_on, I64);
-        match self.place.sites[self.first_insn + self.insn].slot {
-            0 => self.look_in_tlb(address, span, write, cold, go_on),
-            slot => {
-                let (hit, addend) = self.look_in_slot(slot, address, span);
-                self.b.ins().brif(hit, go_on, &[addend.into()], cold, &[]);
-            }
-        }
+        self.look_up_place(address, span, write, cold, go_on);
         self.go_on_in(cold);
         miss(self, address);
         let addend = self.addend();
@@ -184,12 +190,37 @@ impl Lifter<'_, '_> {
         result
     }
 
+    /// Looks `span` bytes at `address` up as the site at hand does; goes on with the addend, or to `cold`.
+    pub(super) fn look_up_place(
+        &mut self,
+        address: Value,
+        span: i64,
+        write: bool,
+        cold: ir::Block,
+        go_on: ir::Block,
+    ) {
+        match self.place.sites[self.first_insn + self.insn].slot {
+            0 => {
+                let right = match write {
+                    true if self.is_beside() => Right::Beside,
+                    true => Right::Store,
+                    false => Right::Load,
+                };
+                self.look_in_tlb(address, span, right, cold, go_on);
+            }
+            slot => {
+                let (hit, addend) = self.look_in_slot(slot, address, span);
+                self.b.ins().brif(hit, go_on, &[addend.into()], cold, &[]);
+            }
+        }
+    }
+
     /// Looks `span` bytes at `address` up in the soft-TLB; goes on with the addend, or to `cold`.
     pub(super) fn look_in_tlb(
         &mut self,
         address: Value,
         span: i64,
-        write: bool,
+        right: Right,
         cold: ir::Block,
         go_on: ir::Block,
     ) {
@@ -205,23 +236,35 @@ impl Lifter<'_, '_> {
         let near = self.b.create_block();
         self.b.ins().brif(inside, near, &[], cold, &[]);
         self.go_on_in(near);
-        let right = if write { Entry::WRITE } else { Entry::READ };
-        let permitted = self.b.ins().load(I32, flags, entry, right as i32);
         let state = self.kinds.state;
         let space = self.b.ins().load(I32, state, self.hart, native!(space));
-        let alive = self.b.ins().icmp(IntCC::Equal, permitted, space);
+        let at = match right {
+            Right::Load => Some(Entry::READ),
+            Right::Store => Some(Entry::WRITE),
+            Right::Beside => None,
+        };
+        let alive = match at {
+            Some(at) => {
+                let permitted = self.b.ins().load(I32, flags, entry, at as i32);
+                self.b.ins().icmp(IntCC::Equal, permitted, space)
+            }
+            None => self.permits_beside(entry, space),
+        };
         self.b.ins().brif(alive, go_on, &[addend.into()], cold, &[]);
+    }
+
+    /// The group whose check covers the access of `insn`.
+    fn group_of(&self, insn: &Insn, size: Size, write: bool) -> Option<Open> {
+        let (low, high) = (i64::from(insn.imm), i64::from(insn.imm) + (1 << size as u8) - 1);
+        let open = self.groups.open.get(&insn.rs1)?;
+        let covers = open.plan.low <= low && high <= open.plan.high && (open.plan.write || !write);
+        covers.then_some(*open)
     }
 
     /// The host address of the access of `insn`; `value` is what a store stores.
     fn host(&mut self, insn: &Insn, size: Size, value: Option<Value>) -> Host {
         let imm = i64::from(insn.imm);
-        let last = imm + (1 << size as u8) - 1;
-        if let Some(open) = self.groups.open.get(&insn.rs1).copied()
-            && open.plan.low <= imm
-            && last <= open.plan.high
-            && (open.plan.write || value.is_none())
-        {
+        if let Some(open) = self.group_of(insn, size, value.is_some()) {
             return (self.b.use_var(open.host), insn.imm);
         }
         let base = self.base(insn.rs1);
@@ -239,7 +282,7 @@ impl Lifter<'_, '_> {
         (self.b.ins().iadd(base, addend), insn.imm)
     }
 
-    fn bits_of(&mut self, value: Value) -> Value {
+    pub(super) fn bits_of(&mut self, value: Value) -> Value {
         match self.b.func.dfg.value_type(value) {
             F64 => self.b.ins().bitcast(I64, ir_flags(), value),
             F32 => {
@@ -268,19 +311,15 @@ impl Lifter<'_, '_> {
 
     /// Stores the low bytes of an integer or FP value.
     pub(super) fn store_value(&mut self, insn: &Insn, size: Size, value: Value) {
-        let (host, offset) = self.host(insn, size, Some(value));
-        let flags = self.kinds.guest;
-        if self.b.func.dfg.value_type(value) != I64 {
-            self.b.ins().store(flags, value, host, offset);
-            return;
+        let group = self.group_of(insn, size, true);
+        if group.is_none() && self.is_beside() {
+            return self.store_beside(insn, size, value);
         }
-        let ins = self.b.ins();
-        match size {
-            Size::B => ins.istore8(flags, value, host, offset),
-            Size::H => ins.istore16(flags, value, host, offset),
-            Size::W => ins.istore32(flags, value, host, offset),
-            Size::D => ins.store(flags, value, host, offset),
-        };
+        let host = self.host(insn, size, Some(value));
+        self.put(size, value, host);
+        if group.is_some_and(|group| group.beside) {
+            self.look_for_code(size, host);
+        }
     }
 
     /// Loads a binary64 or binary32 value as it lies in memory.

@@ -8,6 +8,7 @@
 //! Guest registers are variables; `dirty` says which of them the hart's state does not hold yet.
 
 mod atomic;
+mod beside;
 mod control;
 mod emit;
 mod float;
@@ -54,6 +55,8 @@ pub struct Options {
     pub group: bool,
     /// An inline cache for each access.
     pub slots: bool,
+    /// Stores beside code without the runtime.
+    pub beside: bool,
     /// The host has a fused multiply-add.
     pub fma: bool,
     /// Floating point on the host's FPU.
@@ -69,6 +72,7 @@ impl Default for Options {
         Options {
             group: true,
             slots: true,
+            beside: true,
             fma: std::is_x86_feature_detected!("fma"),
             float: true,
             system: true,

@@ -28,9 +28,9 @@ pub(super) enum Target {
 /// A distance to be filled in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Jump {
-    at: usize,
-    cold: bool,
-    to: Target,
+    pub at: usize,
+    pub cold: bool,
+    pub to: Target,
 }
 
 impl Writer<'_> {

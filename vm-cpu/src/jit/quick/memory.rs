@@ -41,6 +41,8 @@ struct Open {
     plan: Plan,
     /// Host address of the base.
     host: Reg,
+    /// Its stores look for code.
+    beside: bool,
 }
 
 /// Groups of the block at hand.
@@ -137,11 +139,12 @@ impl Writer<'_> {
         let host = self.temporary();
         self.hot.lea(host, RAX, -plan.low);
         self.keep_as_base(host);
-        self.groups.open.push(Open { plan, host });
+        let beside = plan.write && self.is_beside();
+        self.groups.open.push(Open { plan, host, beside });
     }
 
     /// `rax = base + offset`
-    fn address(&mut self, base: Value, offset: i32) {
+    pub(super) fn address(&mut self, base: Value, offset: i32) {
         match base {
             Value::Host(base) => self.hot.lea(RAX, base, offset),
             Value::Imm(base) => self.put(RAX, Value::Imm(base.wrapping_add(offset.into()))),
@@ -156,7 +159,7 @@ impl Writer<'_> {
 
     /// From a virtual address in rax to a host address there, if all `span` bytes are permitted; else `miss`
     /// has to see to it, in the cold code.
-    fn look_up(&mut self, span: i32, write: bool, miss: impl FnOnce(&mut Self)) {
+    pub(super) fn look_up(&mut self, span: i32, write: bool, miss: impl FnOnce(&mut Self)) {
         self.hot.mov_word(RCX, RAX);
         self.hot.shift_word(Shift::Shr, RCX, 12 - 5);
         self.hot.alu_word_value(Alu::And, RCX, (ENTRIES as i32 - 1) << 5);
@@ -170,26 +173,35 @@ impl Writer<'_> {
         self.hot.alu_load_word(Alu::Cmp, RDX, RCX, right as i32);
         let refused = self.hot.jcc(Cond::NotEqual);
         self.hot.alu_load(Alu::Add, RAX, RCX, Entry::ADDEND as i32);
-        self.go_cold(&[outside, refused]);
+        if write && self.is_beside() {
+            self.try_beside(outside, refused);
+        } else {
+            self.go_cold(&[outside, refused]);
+        }
         miss(self);
         self.come_back();
     }
 
     /// Cold code: calls a helper with the address in rax.
-    fn call_with_address(&mut self, helper: Helper) {
+    pub(super) fn call_with_address(&mut self, helper: Helper) {
         self.cold.store(Size::D, R15, native!(address), RAX);
         self.call_cold(helper);
     }
 
-    /// The host address of the access of `insn`, as a register and an offset.
-    fn place(&mut self, insn: &Insn, size: Size, stored: Option<Operand>) -> (Reg, i32) {
+    /// The group whose check covers the access of `insn`.
+    fn group_of(&self, insn: &Insn, size: Size, write: bool) -> Option<Open> {
         let last = insn.imm + (1 << size as u8) - 1;
         let group = self.groups.open.iter().find(|open| {
             let plan = &open.plan;
             let covered = plan.low <= insn.imm && last <= plan.high;
-            plan.base == insn.rs1 && covered && (plan.write || stored.is_none())
+            plan.base == insn.rs1 && covered && (plan.write || !write)
         });
-        if let Some(open) = group {
+        group.copied()
+    }
+
+    /// The host address of the access of `insn`, as a register and an offset.
+    fn place(&mut self, insn: &Insn, size: Size, stored: Option<Operand>) -> (Reg, i32) {
+        if let Some(open) = self.group_of(insn, size, stored.is_some()) {
             return (open.host, insn.imm);
         }
         let base = self.read(insn.rs1);
@@ -198,10 +210,7 @@ impl Writer<'_> {
             let helper = match stored {
                 None => Helper::Load,
                 Some(value) => {
-                    match value {
-                        Operand::Host(value) => writer.cold.store(Size::D, R15, native!(value), value),
-                        Operand::Imm(value) => writer.cold.store_value(Size::D, R15, native!(value), value),
-                    }
+                    writer.hand_over(value);
                     Helper::Store
                 }
             };
@@ -221,10 +230,29 @@ impl Writer<'_> {
 
     pub(super) fn store_value(&mut self, insn: &Insn, size: Size, value: Value) {
         let value = self.operand(value);
+        let group = self.group_of(insn, size, true);
+        if group.is_none() && self.is_beside() {
+            return self.store_beside(insn, size, value);
+        }
         let (base, offset) = self.place(insn, size, Some(value));
+        self.put_in_place(size, base, offset, value);
+        if group.is_some_and(|group| group.beside) {
+            self.look_for_code(size, base, offset);
+        }
+    }
+
+    pub(super) fn put_in_place(&mut self, size: Size, base: Reg, offset: i32, value: Operand) {
         match value {
             Operand::Host(value) => self.hot.store(size, base, offset, value),
             Operand::Imm(value) => self.hot.store_value(size, base, offset, value),
+        }
+    }
+
+    /// Cold code: makes a value that is stored a helper's operand.
+    pub(super) fn hand_over(&mut self, value: Operand) {
+        match value {
+            Operand::Host(value) => self.cold.store(Size::D, R15, native!(value), value),
+            Operand::Imm(value) => self.cold.store_value(Size::D, R15, native!(value), value),
         }
     }
 

@@ -80,7 +80,8 @@ impl Jit {
 
     fn make(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block) -> Option<()> {
         let memory = self.memory.upgrade()?;
-        let sites = quick.select(blocks, seed, |gpa| self.cache.lookup(gpa).is_some())?;
+        let taken = |gpa| self.cache.lookup(gpa).is_some();
+        let sites = self.with_beside(|beside| quick.select(blocks, seed, taken, beside))?;
         let page = seed.gpa & !(PAGE - 1);
         let unit = Unit { page, sites, slots: None, quick: true };
         let mut ticket = self.cache.reserve()?;
@@ -107,9 +108,8 @@ impl Jit {
             heat: seed.heat.min(u32::MAX.into()) as u32,
         };
         let number = self.cache.publish(ticket, new).inspect_err(|_| self.want_room()).ok()?;
-        // A store before this look is seen by it; one after it is announced.
-        let marked = memory.tracker().code(page) & granules == granules;
-        if !marked || self.cache.meta(number, |unit| unit.is_true(&memory)) != Some(true) {
+        let is_true = || self.cache.meta(number, |unit| unit.is_true(&memory)) == Some(true);
+        if !memory.tracker().holds(page, granules, is_true) {
             self.cache.kill(number, Cause::Store);
             return None;
         }

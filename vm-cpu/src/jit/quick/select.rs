@@ -28,12 +28,13 @@ pub(super) struct Chosen {
 
 impl Quick {
     /// Chooses the blocks around `seed`, in the order in which they are best laid out. `taken` says which
-    /// addresses have a unit. Gives the places of their instructions.
+    /// addresses have a unit, `beside` which accesses look for code. Gives the places of their instructions.
     pub(super) fn select(
         &mut self,
         blocks: &Blocks,
         seed: &Block,
         taken: impl Fn(u64) -> bool,
+        beside: &dyn Fn(u64) -> bool,
     ) -> Option<Box<[Site]>> {
         let Quick { chosen, work, effects, .. } = self;
         chosen.clear();
@@ -59,11 +60,13 @@ impl Quick {
             for (index, insn) in code.iter().enumerate() {
                 let of = Effects::of(insn);
                 effects.push(of);
+                let offset = offset as u16 + 2 * u16::from(insn.at);
                 sites.push(Site {
                     insn: Insn { at: 0, ..*insn },
-                    offset: offset as u16 + 2 * u16::from(insn.at),
+                    offset,
                     rest: (len - index) as u16,
                     slot: 0,
+                    beside: of.access.is_some() && beside(page + u64::from(offset)),
                     size: of.access.map_or(0, |(size, _)| size as u8),
                 });
             }

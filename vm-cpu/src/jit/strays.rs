@@ -1,0 +1,65 @@
+//! Which sites store beside code often enough to look for it themselves.
+
+use super::abi::Site;
+
+/// Sites that are counted at a time.
+const KNOWN: usize = 64;
+/// Stores beside code after which a site looks for it itself.
+const OFTEN: u32 = 128;
+
+/// Counts of stores beside code, of the sites that made some of late. One takes the place of another.
+#[derive(Debug)]
+pub struct Strays {
+    /// Addresses of sites, and their counts.
+    known: [(usize, u32); KNOWN],
+}
+
+impl Default for Strays {
+    fn default() -> Self {
+        Strays { known: [(0, 0); KNOWN] }
+    }
+}
+
+impl Strays {
+    /// Counts a store of `site`; true if they are many.
+    pub fn count(&mut self, site: &Site) -> bool {
+        let address = &raw const *site as usize;
+        let (known, count) = &mut self.known[address / size_of::<Site>() % KNOWN];
+        if *known != address {
+            (*known, *count) = (address, 0);
+        }
+        *count += 1;
+        let often = *count == OFTEN;
+        if often {
+            *count = 0;
+        }
+        often
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::{Extensions, decode};
+
+    #[test]
+    fn a_site_is_reported_once_it_has_stored_often_whatever_others_do() {
+        let insn = decode(0x00a5_b023, Extensions::all()).expect("sd");
+        let site = Site { insn, offset: 0, rest: 1, size: 3, slot: 0, beside: false };
+        let sites = [site; 2];
+        let mut strays = Strays::default();
+        let reported = (0..OFTEN * 2).filter(|_| {
+            strays.count(&sites[1]);
+            strays.count(&sites[0])
+        });
+        assert_eq!(reported.collect::<Vec<u32>>(), [OFTEN - 1, OFTEN * 2 - 1]);
+    }
+
+    #[test]
+    fn one_of_many_sites_that_share_a_place_begins_anew() {
+        let insn = decode(0x00a5_b023, Extensions::all()).expect("sd");
+        let sites = [Site { insn, offset: 0, rest: 1, size: 3, slot: 0, beside: false }; KNOWN + 1];
+        let mut strays = Strays::default();
+        assert!(!(0..OFTEN * 2).any(|_| strays.count(&sites[0]) || strays.count(&sites[KNOWN])));
+    }
+}
