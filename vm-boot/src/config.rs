@@ -9,7 +9,7 @@ use vm_cpu::jit::JitConfig;
 use vm_devices::map::VIRTIO_SLOTS;
 
 use crate::cli::value::{Disk, Memory, Serial, Virtio};
-use crate::cli::{DemoArgs, Mode, RunArgs, Switch};
+use crate::cli::{DEFAULT_DIR, DemoArgs, Mode, RunArgs, Switch};
 use crate::loader::{Blob, Payload};
 
 const MEMORY: u64 = 1 << 30;
@@ -46,6 +46,10 @@ pub struct MachineConfig {
     pub stats: bool,
     /// Where to write the same as JSON.
     pub stats_file: Option<PathBuf>,
+    /// Text on a console at which a snapshot is taken, after which the machine ends.
+    pub snapshot_on: Option<String>,
+    /// Where snapshots go.
+    pub snapshot_dir: PathBuf,
     /// Device tree to use instead of the generated one.
     pub dtb: Option<PathBuf>,
     /// Where to write the device tree instead of starting.
@@ -76,6 +80,9 @@ pub enum UsageError {
     /// One terminal, two consoles.
     #[error("--serial and --virtio-console cannot both be stdio; say --serial none, or another place")]
     TwoOnStdio,
+    /// It would appear at once.
+    #[error("--snapshot-on: expected a text to wait for, found none")]
+    NoMarker,
     /// What other harts store would be taken for a difference.
     #[error("--jit on,lockstep=…: expected one hart, found --cpus {0}")]
     LockstepHarts(usize),
@@ -113,6 +120,8 @@ impl MachineConfig {
             jit: args.jit.map_or_else(|| Some(JitConfig::default()), |jit| jit.0),
             stats: args.stats,
             stats_file: args.stats_file,
+            snapshot_on: args.snapshot.snapshot_on,
+            snapshot_dir: args.snapshot.snapshot_dir.unwrap_or_else(|| DEFAULT_DIR.into()),
             dtb: args.dtb,
             dump_dtb: args.dump_dtb,
         };
@@ -143,7 +152,8 @@ impl MachineConfig {
         Blob::Embedded { name: "demo guest", bytes: DEMO }
     }
 
-    fn check(&self) -> Result<(), UsageError> {
+    /// Checks that the parts make a machine together.
+    pub fn check(&self) -> Result<(), UsageError> {
         let Payload { kernel, initrd, firmware, mode } = &self.payload;
         if kernel.is_none() && firmware.is_none() {
             return Err(UsageError::Nothing);
@@ -153,6 +163,9 @@ impl MachineConfig {
         }
         if firmware.is_some() && *mode != Mode::Auto {
             return Err(UsageError::ModeWithFirmware);
+        }
+        if self.snapshot_on.as_deref() == Some("") {
+            return Err(UsageError::NoMarker);
         }
         if self.serial == Serial::Stdio && self.virtio_console == Serial::Stdio {
             return Err(UsageError::TwoOnStdio);

@@ -1,18 +1,21 @@
 //! The program: command line in, exit code out.
 
 use std::fs::File;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::Parser;
 use vm_boot::cli::value::Serial;
-use vm_boot::cli::{Cli, Command, DemoArgs, RunArgs};
-use vm_boot::config::MachineConfig;
+use vm_boot::cli::{Cli, Command, DemoArgs, RestoreArgs, RunArgs, SnapshotCommand};
+use vm_boot::config::{MachineConfig, UsageError};
 use vm_boot::console::terminal::{self, RawMode};
 use vm_boot::console::{Console, ConsoleError, Consoles, Input, Port, Reader};
 use vm_boot::defect::{self, FAILURE, say};
 use vm_boot::runtime::{Runtime, RuntimeError, drive};
+use vm_boot::snapshot::{Asked, Opened, tool};
+use vm_cpu::CpuConfig;
 
 /// The command was wrong.
 const USAGE: u8 = 2;
@@ -21,25 +24,68 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     vm_boot::log::init(cli.logging);
     defect::end_on_panic();
-    let config = match configure(cli.command.unwrap_or(Command::Demo(DemoArgs::default()))) {
-        Ok(config) => config,
-        Err(error) => return fail(&error, USAGE),
+    let ended = match cli.command.unwrap_or(Command::Demo(DemoArgs::default())) {
+        Command::Run(args) => match args.with_file().map_err(Error::from).and_then(configure) {
+            Ok(config) => run(config, None),
+            Err(error) => return fail(&error, USAGE),
+        },
+        Command::Demo(args) => match MachineConfig::demo(args) {
+            Ok(config) => run(config, None),
+            Err(error) => return fail(&error.into(), USAGE),
+        },
+        Command::Restore(args) => match args.cpu.as_deref().map(CpuConfig::parse).transpose() {
+            Ok(cpu) => restore(*args, cpu),
+            Err(error) => return fail(&UsageError::Cpu(error).into(), USAGE),
+        },
+        Command::Snapshot(command) => look_at(command),
     };
-    match run(config) {
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error, FAILURE),
     }
 }
 
-fn configure(command: Command) -> Result<MachineConfig> {
-    let args: RunArgs = match command {
-        Command::Run(args) => args.with_file()?,
-        Command::Demo(args) => return Ok(MachineConfig::demo(args)?),
-    };
+fn configure(args: RunArgs) -> Result<MachineConfig> {
     Ok(MachineConfig::from_args(args)?)
 }
 
-fn run(config: MachineConfig) -> Result<u8> {
+fn restore(args: RestoreArgs, cpu: Option<CpuConfig>) -> Result<u8> {
+    let opened = Opened::open(&args.dir)?;
+    let asked = Asked { memory: args.memory, cpus: args.cpus, cpu, disks: args.disk };
+    let mut config = opened.config(&asked)?;
+    if let Some(place) = args.serial {
+        config.serial = place;
+    }
+    if let Some(place) = args.virtio_console {
+        config.virtio_console = place;
+    }
+    config.jit = args.jit.map_or(config.jit, |jit| jit.0);
+    (config.stats, config.stats_file) = (args.stats, args.stats_file);
+    config.snapshot_on = args.snapshot.snapshot_on;
+    config.snapshot_dir = args.snapshot.snapshot_dir.unwrap_or(config.snapshot_dir);
+    config.check()?;
+    run(config, Some(opened))
+}
+
+fn look_at(command: SnapshotCommand) -> Result<u8> {
+    match command {
+        SnapshotCommand::List { dirs } => tell(&tool::list(&dirs)?)?,
+        SnapshotCommand::Inspect { dir } => tell(&tool::inspect(&dir)?)?,
+        SnapshotCommand::Verify { dirs } => {
+            for dir in dirs {
+                tell(&tool::verify(&dir)?)?;
+            }
+        }
+    }
+    Ok(0)
+}
+
+fn tell(text: &str) -> Result<()> {
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// Runs a machine to its end: from its payload, or from where a snapshot has it.
+fn run(config: MachineConfig, from: Option<Opened>) -> Result<u8> {
     if config.dump_dtb.is_some() {
         return dump_device_tree(config);
     }
@@ -51,7 +97,10 @@ fn run(config: MachineConfig) -> Result<u8> {
     let consoles =
         Consoles { serial: serial.console.clone(), virtio: virtio.as_ref().map(|line| line.console.clone()) };
     let mut runtime = Runtime::new(config, consoles.clone())?;
-    runtime.start()?;
+    match from {
+        Some(snapshot) => runtime.restore(&snapshot)?,
+        None => runtime.start()?,
+    }
     // Only now, so that whatever was wrong so far was said on a sane terminal.
     let inputs = [serial.input.take(), virtio.as_mut().and_then(|line| line.input.take())];
     let terminal = inputs.iter().flatten().any(|input| input.escapes);
@@ -112,7 +161,7 @@ fn dump_device_tree(config: MachineConfig) -> Result<u8> {
     Ok(0)
 }
 
-fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+fn fail(error: &Error, code: u8) -> ExitCode {
     terminal::restore();
     let mut said = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

@@ -13,6 +13,7 @@ use common::{Files, kill, vm_boot, wait};
 use vm_boot::console::terminal::{Pty, open_pty};
 
 const LIMIT: Duration = Duration::from_secs(60);
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../images/demo/demo.bin");
 
 /// The program on a terminal of its own.
 struct Session {
@@ -250,9 +251,8 @@ fn the_monitor_has_its_commands_and_the_guest_its_keys() {
 
 #[test]
 fn a_console_on_a_pseudo_terminal_is_reached_by_its_path() {
-    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../images/demo/demo.bin");
     let mut command = vm_boot();
-    command.args(["run", "--kernel", demo, "--memory", "8M", "--serial", "pty"]);
+    command.args(["run", "--kernel", DEMO, "--memory", "8M", "--serial", "pty"]);
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
@@ -266,4 +266,36 @@ fn a_console_on_a_pseudo_terminal_is_reached_by_its_path() {
     // No escapes here: every key is the guest's.
     console.write_all(b"\x01x\x15exit 5\r").unwrap();
     assert_eq!(wait(&mut child).code(), Some(5));
+}
+
+#[test]
+fn the_keys_and_the_monitor_save_and_load() {
+    let files = Files::new();
+    let (dir, other) = (common::word(&files.path("snap")), common::word(&files.path("other")));
+    let run = ["run", "--memory", "8M", "--kernel", DEMO, "--snapshot-dir", &dir];
+    let mut session = Session::start(vm_boot().args(run));
+    session.expect("demo>");
+    session.type_in("\x01s");
+    session.expect(&format!("saved to {dir}"));
+    session.type_in("\x01c");
+    session.expect("(vm)");
+    session.type_in(&format!("save {other}\r"));
+    session.expect(&format!("saved to {other}"));
+    session.type_in("save /proc/none\r");
+    session.expect("cannot make");
+    session.type_in("load\r");
+    session.expect("goes on from");
+    session.type_in("load nowhere\r");
+    session.expect("state: is missing");
+    session.type_in("\x01c");
+    session.expect("console");
+    session.type_in("exit 3\r");
+    session.ends_with(3);
+    for dir in [dir, other] {
+        let mut session = Session::start(vm_boot().args(["restore", &dir]));
+        session.type_in("\r");
+        session.expect("demo>");
+        session.type_in("exit 4\r");
+        session.ends_with(4);
+    }
 }

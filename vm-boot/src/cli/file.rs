@@ -162,6 +162,7 @@ fn rebase(args: &mut RunArgs, directory: &Path) {
         &mut args.dtb,
         &mut args.dump_dtb,
         &mut args.stats_file,
+        &mut args.snapshot.snapshot_dir,
     ];
     let disks = args.disk.iter_mut().map(|disk| &mut disk.file);
     let lines = [&mut args.serial, &mut args.virtio_console].into_iter().filter_map(|line| match line {

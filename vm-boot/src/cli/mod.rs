@@ -6,6 +6,7 @@
 
 mod file;
 pub mod nearest;
+mod snapshot;
 pub mod value;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use file::FileError;
+pub use snapshot::{DEFAULT_DIR, RestoreArgs, SnapshotArgs, SnapshotCommand};
 use value::{Cpus, Disk, Jit, Memory, Serial, Virtio};
 
 const EXAMPLES: &str = "\
@@ -23,8 +25,9 @@ Examples:
   vm-boot run --firmware fw_dynamic.bin --kernel Image --memory 2G
   vm-boot run --kernel kernel.elf            a bare ELF, in M-mode
   vm-boot run --config machine.toml          the same options, from a file
+  vm-boot restore warm                       go on from a snapshot, taken with Ctrl-A s
 
-On the guest's console: Ctrl-A x quits, Ctrl-A c opens the monitor, Ctrl-A h lists the keys.
+On the guest's console: Ctrl-A x quits, Ctrl-A s saves a snapshot, Ctrl-A h lists the keys.
 Exit code: the guest's own; 1 if the machine failed, 2 if the command was wrong.";
 
 const RUN_NOTES: &str = "\
@@ -80,6 +83,12 @@ pub enum Command {
     /// Start a machine
     #[command(after_help = RUN_NOTES)]
     Run(Box<RunArgs>),
+    /// Go on from a snapshot
+    #[command(after_help = snapshot::RESTORE_NOTES)]
+    Restore(Box<RestoreArgs>),
+    /// Look at snapshots
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Start the small guest that is part of this program; it needs no files
     Demo(DemoArgs),
 }
@@ -204,6 +213,9 @@ pub struct RunArgs {
     /// Write the same as JSON to FILE (docs/metrics.md says what is in it)
     #[arg(long, value_name = "FILE")]
     pub stats_file: Option<PathBuf>,
+    /// Snapshots of the machine
+    #[command(flatten)]
+    pub snapshot: SnapshotArgs,
     /// Take options from a TOML file; those on the command line come first
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -239,6 +251,7 @@ impl RunArgs {
             jit: self.jit.or(base.jit),
             stats: self.stats | base.stats,
             stats_file: self.stats_file.or(base.stats_file),
+            snapshot: self.snapshot.over(base.snapshot),
             config: None,
         }
     }

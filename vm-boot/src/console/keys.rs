@@ -12,6 +12,8 @@ pub enum Key {
     Quit,
     /// Ctrl-A c: between guest and monitor.
     Toggle,
+    /// Ctrl-A s: take a snapshot.
+    Save,
     /// Ctrl-A h: list these keys.
     Help,
 }
@@ -21,6 +23,7 @@ pub const HELP: &str = "\r\n\
     Ctrl-A h       this help\r\n\
     Ctrl-A x       end the machine\r\n\
     Ctrl-A c       switch between console and monitor\r\n\
+    Ctrl-A s       save a snapshot\r\n\
     Ctrl-A Ctrl-A  send Ctrl-A\r\n";
 
 /// Follows the escapes through a stream of bytes, however it is cut.
@@ -39,6 +42,7 @@ impl Keys {
         match byte {
             b'x' | b'X' => Some(Key::Quit),
             b'c' | b'C' => Some(Key::Toggle),
+            b's' | b'S' => Some(Key::Save),
             b'h' | b'H' | b'?' => Some(Key::Help),
             ESCAPE => Some(Key::Byte(ESCAPE)),
             _ => None,
@@ -53,7 +57,7 @@ mod tests {
     #[test]
     fn escapes_are_told_from_bytes() {
         let mut keys = Keys::default();
-        let typed = b"a\x01xb\x01\x01\x01c\x01h\x01qz";
+        let typed = b"a\x01xb\x01\x01\x01c\x01s\x01h\x01qz";
         let meant: Vec<Key> = typed.iter().filter_map(|&byte| keys.next(byte)).collect();
         assert_eq!(
             meant,
@@ -63,6 +67,7 @@ mod tests {
                 Key::Byte(b'b'),
                 Key::Byte(ESCAPE),
                 Key::Toggle,
+                Key::Save,
                 Key::Help,
                 Key::Byte(b'z'),
             ]

@@ -13,18 +13,20 @@ pub mod terminal;
 
 mod fault;
 mod line;
+mod marker;
 mod output;
 mod port;
 mod reader;
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use vm_devices::ConsoleBackend;
 
 pub use line::Line;
+use marker::Marker;
 pub use output::Output;
 pub use port::{ConsoleError, Input, Port};
 pub use reader::{Listener, PROMPT, Reader, Typed};
@@ -52,12 +54,13 @@ impl Consoles {
 pub struct Console {
     output: Output,
     input: Mutex<VecDeque<u8>>,
+    marker: OnceLock<Mutex<Marker>>,
 }
 
 impl Console {
     /// A console that prints to `sink`.
     pub fn new(sink: Box<dyn Write + Send>) -> std::io::Result<Self> {
-        Ok(Self { output: Output::new(sink)?, input: Mutex::default() })
+        Ok(Self { output: Output::new(sink)?, input: Mutex::default(), marker: OnceLock::new() })
     }
 
     /// Takes what was typed for the guest; returns how many bytes there was room for.
@@ -66,6 +69,11 @@ impl Console {
         let room = INPUT_LIMIT.saturating_sub(input.len()).min(bytes.len());
         input.extend(&bytes[..room]);
         room
+    }
+
+    /// Calls `found` when the guest prints `text`, once. A second text is not waited for.
+    pub fn wait_for(&self, text: &str, found: Box<dyn FnOnce() + Send>) {
+        self.marker.get_or_init(|| Mutex::new(Marker::new(text, found)));
     }
 
     /// Prints for the program itself, between what the guest prints.
@@ -92,6 +100,9 @@ impl Console {
 impl ConsoleBackend for Console {
     fn output(&self, bytes: &[u8]) {
         self.output.write(bytes);
+        if let Some(marker) = self.marker.get() {
+            marker.lock().look(bytes);
+        }
     }
 
     fn input(&self, buf: &mut [u8]) -> usize {

@@ -23,6 +23,8 @@ pub const PROMPT: &str = "(vm) ";
 pub enum Typed {
     /// End the machine.
     Quit,
+    /// Take a snapshot.
+    Save,
     /// A line for the monitor.
     Command(String),
 }
@@ -114,6 +116,7 @@ impl Work {
                     }
                 },
                 (Some(Key::Quit), _) => self.listener.typed(Typed::Quit),
+                (Some(Key::Save), _) => self.listener.typed(Typed::Save),
                 (Some(Key::Help), _) => self.console.print(HELP),
                 (Some(Key::Toggle), _) => self.toggle(),
             }

@@ -26,6 +26,8 @@ pub enum Message {
     Reboot,
     /// Compiled code waits for room.
     CacheFull,
+    /// The text that was waited for has appeared on a console.
+    Marked,
     /// A hart's thread cannot go on.
     HartFailed {
         /// Which.

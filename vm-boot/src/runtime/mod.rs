@@ -33,7 +33,7 @@ use crate::console::{Console, Consoles, Input, PROMPT, Reader, Typed};
 use crate::loader::Htif;
 use crate::machine::{Machine, MachineError};
 use crate::metrics::{Memory, Metrics, nanoseconds};
-use crate::snapshot::Refusal;
+use crate::snapshot::{Refusal, SaveError};
 pub use control::drive;
 use crew::Crew;
 use mailbox::{Inbox, Keyboard, exit_code, mailbox};
@@ -79,6 +79,9 @@ pub enum RuntimeError {
         /// Why not.
         source: io::Error,
     },
+    /// A snapshot that was to be taken was not.
+    #[error(transparent)]
+    Save(#[from] SaveError),
     /// A snapshot is not one of this machine.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -124,6 +127,12 @@ impl Runtime {
         if let Some(jit) = machine.jit() {
             let mailbox = mailbox.clone();
             jit.call_when_full(Box::new(move || mailbox.post(Message::CacheFull)));
+        }
+        if let Some(text) = &machine.config().snapshot_on {
+            for console in consoles.iter() {
+                let mailbox = mailbox.clone();
+                console.wait_for(text, Box::new(move || mailbox.post(Message::Marked)));
+            }
         }
         Ok(Self {
             machine,
@@ -292,10 +301,18 @@ impl Runtime {
                     self.reset()?;
                 }
             }
+            Message::Marked => {
+                self.save(&self.snapshot_dir())?;
+                self.quit();
+            }
             // That something came in is all there is to it: housekeeping follows.
             Message::CacheFull => {}
             Message::HartFailed { hart, reason } => return Err(RuntimeError::Hart { hart, reason }),
             Message::Typed(Typed::Quit, _) => self.quit(),
+            Message::Typed(Typed::Save, console) => {
+                let said = self.save_as_asked(None).replace('\n', "\r\n");
+                console.print(&format!("\r\n{said}"));
+            }
             Message::Typed(Typed::Command(line), console) => {
                 let answer = self.monitor(&line)?;
                 console.print(&answer.replace('\n', "\r\n"));
@@ -362,6 +379,8 @@ impl Runtime {
             Request::Info => self.info(),
             Request::Statistics => self.metrics().table(),
             Request::Registers(hart) => self.registers(hart),
+            Request::Save(dir) => self.save_as_asked(dir),
+            Request::Load(dir) => self.load_as_asked(dir)?,
             Request::Do(command) => match self.command(command)? {
                 Ok(()) => String::new(),
                 Err(illegal) => format!("{illegal}\n"),

@@ -1,15 +1,19 @@
 //! The monitor: a few commands typed at the console's prompt (Ctrl-A c).
 
+use std::path::PathBuf;
+
 use super::state::Command;
 use crate::cli::nearest::hint;
 
-const COMMANDS: [(&str, &str); 9] = [
+const COMMANDS: [(&str, &str); 11] = [
     ("help", "this list"),
     ("info", "state, harts and memory of the machine"),
     ("stats", "what the machine has done, in figures"),
     ("regs", "registers of a hart: regs 0"),
     ("pause", "let the harts rest"),
     ("resume", "let them go on"),
+    ("save", "take a snapshot: save DIR, or where --snapshot-dir says"),
+    ("load", "go back to a snapshot: load DIR"),
     ("reset", "start again from the loaded payload"),
     ("shutdown", "end the machine in order"),
     ("stop", "end the machine at once"),
@@ -26,6 +30,10 @@ pub(super) enum Request {
     Statistics,
     /// The registers of a hart.
     Registers(usize),
+    /// A snapshot, there or at the usual place.
+    Save(Option<PathBuf>),
+    /// Go on from a snapshot.
+    Load(Option<PathBuf>),
     /// A command.
     Do(Command),
 }
@@ -44,6 +52,8 @@ impl Request {
                 Ok(hart) => Self::Registers(hart),
                 Err(_) => Self::Say(format!("expected the number of a hart, found {hart:?}\n")),
             },
+            (Some("save"), dir) => Self::Save(dir.map(PathBuf::from)),
+            (Some("load"), dir) => Self::Load(dir.map(PathBuf::from)),
             (Some("pause"), None) => Self::Do(Command::Pause),
             (Some("resume"), None) => Self::Do(Command::Resume),
             (Some("reset"), None) => Self::Do(Command::Reset),
@@ -71,10 +81,12 @@ mod tests {
             match Request::parse(name) {
                 Request::Say(text) => assert_eq!((name, text), ("help", help())),
                 Request::Info | Request::Statistics | Request::Registers(0) | Request::Do(_) => {}
+                Request::Save(None) | Request::Load(None) => {}
                 other => panic!("{name}: {other:?}"),
             }
         }
         assert_eq!(Request::parse("  regs  3 "), Request::Registers(3));
+        assert_eq!(Request::parse("save a/b"), Request::Save(Some("a/b".into())));
         assert_eq!(Request::parse(""), Request::Say(String::new()));
     }
 

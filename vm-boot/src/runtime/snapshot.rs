@@ -3,14 +3,14 @@
 //! A machine is saved while its harts rest and its clock stands still, so that for the guest nothing has
 //! happened, neither to the machine that goes on nor to one that is made of the snapshot.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::crew::Crew;
 use super::mailbox::Message;
 use super::{Event, Runtime, RuntimeError, State};
 use crate::machine::RestoreError;
-use crate::snapshot::{HartsRecord, Opened, SaveError, Saved};
+use crate::snapshot::{Asked, HartsRecord, Opened, SaveError, Saved};
 
 impl Runtime {
     /// Writes a snapshot to `dir`, in place of the one that is there. The machine goes on as it was.
@@ -47,6 +47,35 @@ impl Runtime {
         let soon = waiting.iter().any(ends);
         waiting.into_iter().for_each(|message| self.mailbox.post(message));
         soon
+    }
+
+    /// Where snapshots go unless somebody says otherwise.
+    pub(super) fn snapshot_dir(&self) -> PathBuf {
+        self.machine.config().snapshot_dir.clone()
+    }
+
+    /// Saves, and says how that went.
+    pub(super) fn save_as_asked(&mut self, dir: Option<PathBuf>) -> String {
+        let start = Instant::now();
+        match self.save(&dir.unwrap_or_else(|| self.snapshot_dir())) {
+            Ok(Saved { dir, memory }) => {
+                let (dir, mib, took) = (dir.display(), memory.div_ceil(1 << 20), start.elapsed());
+                format!("saved to {dir}: {mib} MiB of memory in {took:.1?}\n")
+            }
+            Err(error) => format!("{error}\n"),
+        }
+    }
+
+    /// Goes back to a snapshot of this machine, and says how that went. An error is one after which the
+    /// machine cannot go on.
+    pub(super) fn load_as_asked(&mut self, dir: Option<PathBuf>) -> Result<String, RuntimeError> {
+        let dir = dir.unwrap_or_else(|| self.snapshot_dir());
+        let asked = Asked::of(self.machine.config());
+        let opened = Opened::open(&dir).and_then(|opened| opened.config(&asked).map(|_| opened));
+        match opened {
+            Ok(opened) => self.restore(&opened).map(|()| format!("goes on from {}\n", dir.display())),
+            Err(refusal) => Ok(format!("{refusal}\n")),
+        }
     }
 
     /// Makes the machine go on from a snapshot, whatever it was doing before: a stopped machine starts, a

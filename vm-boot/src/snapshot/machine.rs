@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use vm_cpu::CpuConfig;
 
 use super::error::Reason;
-use crate::cli::Mode;
 use crate::cli::value::{Cpus, Disk, MEMORY_MAX, MEMORY_MIN, Memory, Serial, Virtio};
+use crate::cli::{DEFAULT_DIR, Mode};
 use crate::config::MachineConfig;
 use crate::loader::{Blob, Payload};
 
@@ -59,6 +59,39 @@ pub enum ModeRecord {
     Supervisor,
 }
 
+/// Where a console was connected, and will be unless somebody says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlaceRecord {
+    /// The program's own terminal or pipes.
+    Stdio,
+    /// Nowhere.
+    Nowhere,
+    /// A file.
+    File(HostPath),
+    /// A pseudo-terminal.
+    Pty,
+}
+
+impl PlaceRecord {
+    fn of(place: &Serial) -> io::Result<PlaceRecord> {
+        Ok(match place {
+            Serial::Stdio => PlaceRecord::Stdio,
+            Serial::None => PlaceRecord::Nowhere,
+            Serial::File(path) => PlaceRecord::File(HostPath::of(path)?),
+            Serial::Pty => PlaceRecord::Pty,
+        })
+    }
+
+    fn place(&self) -> Serial {
+        match self {
+            PlaceRecord::Stdio => Serial::Stdio,
+            PlaceRecord::Nowhere => Serial::None,
+            PlaceRecord::File(path) => Serial::File(path.path()),
+            PlaceRecord::Pty => Serial::Pty,
+        }
+    }
+}
+
 /// A disk, and what its content was, as far as the host's file system tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskRecord {
@@ -91,8 +124,10 @@ pub struct MachineRecord {
     pub legacy: bool,
     /// There is a random number device.
     pub rng: bool,
-    /// There is a virtio console.
-    pub virtio_console: bool,
+    /// Where the serial port was connected.
+    pub serial: PlaceRecord,
+    /// Where the virtio console was connected, if there is one.
+    pub virtio_console: PlaceRecord,
     /// The disks.
     pub disks: Vec<DiskRecord>,
     /// What a reset loads.
@@ -122,6 +157,18 @@ pub struct Asked {
     pub disks: Vec<Disk>,
 }
 
+impl Asked {
+    /// A machine like this one.
+    pub fn of(config: &MachineConfig) -> Asked {
+        Asked {
+            memory: Some(Memory(config.memory)),
+            cpus: Some(Cpus(config.cpus)),
+            cpu: Some(config.cpu),
+            disks: config.disks.clone(),
+        }
+    }
+}
+
 impl MachineRecord {
     /// The record of a machine whose disks are written out.
     pub fn of(config: &MachineConfig) -> io::Result<MachineRecord> {
@@ -138,7 +185,8 @@ impl MachineRecord {
             cpu: config.cpu,
             legacy: config.virtio == Virtio::V1,
             rng: config.rng,
-            virtio_console: config.virtio_console != Serial::None,
+            serial: PlaceRecord::of(&config.serial)?,
+            virtio_console: PlaceRecord::of(&config.virtio_console)?,
             disks: config
                 .disks
                 .iter()
@@ -191,12 +239,13 @@ impl MachineRecord {
             disks: disks.collect::<Result<_, _>>()?,
             virtio: if self.legacy { Virtio::V1 } else { Virtio::V2 },
             rng: self.rng,
-            serial: Serial::None,
-            // Where it is connected is for whoever restores to say.
-            virtio_console: if self.virtio_console { Serial::Pty } else { Serial::None },
+            serial: self.serial.place(),
+            virtio_console: self.virtio_console.place(),
             jit: Some(Default::default()),
             stats: false,
             stats_file: None,
+            snapshot_on: None,
+            snapshot_dir: DEFAULT_DIR.into(),
             dtb: self.dtb.as_ref().map(HostPath::path),
             dump_dtb: None,
         })

@@ -24,6 +24,7 @@ mod pages;
 mod parts;
 mod ram;
 mod seal;
+pub mod tool;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -164,6 +165,11 @@ impl Opened {
         let sealed = seal::holds(dir, &ram, digest);
         let rows = parts.rows().to_vec();
         Ok(Opened { dir: dir.to_owned(), content, map: Arc::new(map), ram, parts: rows, digest, sealed })
+    }
+
+    /// Whether memory was checked, and has not changed since.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed
     }
 
     /// Checks every byte of memory.

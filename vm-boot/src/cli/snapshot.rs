@@ -1,0 +1,105 @@
+//! Options of `restore` and of `snapshot`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::value::{Cpus, Disk, Jit, Memory, Serial};
+
+/// Where snapshots go, unless the command line says.
+pub const DEFAULT_DIR: &str = "vm-boot.snapshot";
+
+/// Notes at the end of the help of `restore`.
+pub const RESTORE_NOTES: &str = "\
+The machine is the one that was saved: --memory, --cpus, --cpu and --disk need not be given, and are
+refused if they are not what the snapshot has. A disk must be as it was; --disk file=PATH says where it
+is now, one for each that was saved.
+
+mtime goes on from where it was; the real-time clock shows the host's time.
+
+Examples:
+  vm-boot run --kernel Image --initrd initramfs.cpio --append \"console=ttyS0\" \\
+      --snapshot-on \"~ #\" --snapshot-dir warm      boot, save at the shell's prompt, end
+  vm-boot restore warm                             the shell answers at once";
+
+/// Options of `restore`.
+#[derive(Clone, Debug, Args)]
+pub struct RestoreArgs {
+    /// The snapshot
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Size of RAM that the snapshot has to have
+    #[arg(long, short, value_name = "SIZE")]
+    pub memory: Option<Memory>,
+    /// Number of harts that it has to have
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<Cpus>,
+    /// Extensions that its harts have to have
+    #[arg(long, value_name = "ISA")]
+    pub cpu: Option<String>,
+    /// Where a disk is now, as of `run`; may be repeated
+    #[arg(long, value_name = "DISK")]
+    pub disk: Vec<Disk>,
+    /// Serial port, as of `run` [default: as it was]
+    #[arg(long, value_name = "WHERE")]
+    pub serial: Option<Serial>,
+    /// Virtio console, as of `run` [default: as it was]
+    #[arg(long, value_name = "WHERE")]
+    pub virtio_console: Option<Serial>,
+    /// Optimised code, as of `run` [default: on]
+    #[arg(long, value_name = "HOW")]
+    pub jit: Option<Jit>,
+    /// Print what the machine has done at the end, and on SIGUSR1, as a table on standard error
+    #[arg(long)]
+    pub stats: bool,
+    /// Write the same as JSON to FILE
+    #[arg(long, value_name = "FILE")]
+    pub stats_file: Option<PathBuf>,
+    /// Snapshots of the machine
+    #[command(flatten)]
+    pub snapshot: SnapshotArgs,
+}
+
+/// When and where snapshots are taken.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SnapshotArgs {
+    /// Take a snapshot when TEXT appears on a console, then end
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub snapshot_on: Option<String>,
+    /// Where snapshots go, also those of Ctrl-A s [default: vm-boot.snapshot]
+    #[arg(long, value_name = "DIR")]
+    pub snapshot_dir: Option<PathBuf>,
+}
+
+impl SnapshotArgs {
+    /// These where given, else those of `base`.
+    pub(super) fn over(self, base: Self) -> Self {
+        Self {
+            snapshot_on: self.snapshot_on.or(base.snapshot_on),
+            snapshot_dir: self.snapshot_dir.or(base.snapshot_dir),
+        }
+    }
+}
+
+/// What to do with snapshots that are there.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SnapshotCommand {
+    /// List the snapshots in directories
+    List {
+        /// Snapshots, or directories that hold some
+        #[arg(value_name = "DIR", default_value = ".")]
+        dirs: Vec<PathBuf>,
+    },
+    /// Tell what is in a snapshot
+    Inspect {
+        /// The snapshot
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Check every byte of snapshots
+    Verify {
+        /// The snapshots
+        #[arg(value_name = "DIR", required = true)]
+        dirs: Vec<PathBuf>,
+    },
+}

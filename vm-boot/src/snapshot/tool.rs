@@ -1,0 +1,143 @@
+//! `vm-boot snapshot`: snapshots described, for people.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::machine::BlobRecord;
+use super::{Opened, Refusal, is_snapshot};
+
+const MIB: u64 = 1 << 20;
+
+/// One line for each snapshot in `dirs`, or in the directories right below them.
+pub fn list(dirs: &[PathBuf]) -> io::Result<String> {
+    let mut found = Vec::new();
+    for dir in dirs {
+        match is_snapshot(dir) {
+            true => found.push(dir.clone()),
+            false => found.extend(below(dir)?),
+        }
+    }
+    let mut text =
+        format!("{:<24} {:>8} {:>8} {:>5} {:>6}  STATE\n", "SNAPSHOT", "RAM", "HELD", "HARTS", "AGE");
+    for dir in found {
+        let name = dir.display();
+        let _ = match Opened::read(&dir).map_err(|(part, reason)| reason.of(&dir, part)) {
+            Ok(snapshot) => {
+                let machine = &snapshot.content().machine;
+                let state = if snapshot.is_sealed() { "whole" } else { "not checked" };
+                let (memory, held) = (machine.memory / MIB, snapshot.memory().1.held().div_ceil(MIB));
+                writeln!(
+                    text,
+                    "{name:<24} {memory:>7}M {held:>7}M {:>5} {:>6}  {state}",
+                    machine.cpus,
+                    age(&dir)
+                )
+            }
+            Err(refusal) => {
+                writeln!(
+                    text,
+                    "{name:<24} {:>8} {:>8} {:>5} {:>6}  {}: {}",
+                    "",
+                    "",
+                    "",
+                    age(&dir),
+                    refusal.part,
+                    refusal.reason
+                )
+            }
+        };
+    }
+    Ok(text)
+}
+
+/// Snapshots right below a directory, but for drafts of saves.
+fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if !hidden && is_snapshot(&entry.path()) {
+            found.push(if dir == Path::new(".") { entry.file_name().into() } else { entry.path() });
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// How long ago it was saved.
+fn age(dir: &Path) -> String {
+    let saved = fs::metadata(dir.join(super::STATE)).and_then(|facts| facts.modified());
+    let seconds =
+        saved.ok().and_then(|saved| SystemTime::now().duration_since(saved).ok()).map(|d| d.as_secs());
+    match seconds {
+        None => "?".to_owned(),
+        Some(seconds @ 0..100) => format!("{seconds}s"),
+        Some(seconds @ 100..6000) => format!("{}m", seconds / 60),
+        Some(seconds @ 6000..172_800) => format!("{}h", seconds / 3600),
+        Some(seconds) => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// All that there is to know of a snapshot, but for its memory.
+pub fn inspect(dir: &Path) -> Result<String, Refusal> {
+    let snapshot = Opened::read(dir).map_err(|(part, reason)| reason.of(dir, part))?;
+    let content = snapshot.content();
+    let machine = &content.machine;
+    let mut text = format!(
+        "program  vm-boot {}\nmemory   {} MiB, {} KiB of it not zeros\nharts    {} ({}, {})\n",
+        machine.program,
+        machine.memory / MIB,
+        snapshot.memory().1.held() >> 10,
+        machine.cpus,
+        machine.cpu.isa_string(),
+        machine.cpu.mmu_type(),
+    );
+    for (name, blob) in
+        [("kernel", &machine.kernel), ("initrd", &machine.initrd), ("firmware", &machine.firmware)]
+    {
+        if let Some(blob) = blob {
+            let _ = writeln!(text, "{name:<8} {}", describe(blob));
+        }
+    }
+    if let Some(append) = &machine.append {
+        let _ = writeln!(text, "append   {append}");
+    }
+    for disk in &machine.disks {
+        let access = if disk.read_only { ", read only" } else { "" };
+        let _ = writeln!(text, "disk     {} ({} bytes{access})", disk.file.path().display(), disk.length);
+    }
+    for (id, vcpu) in content.harts.harts.iter().enumerate() {
+        let (pc, mode) = (vcpu.hart.pc, vcpu.hart.csr.prv);
+        let _ = writeln!(text, "hart {id:<3} {:?}, pc {pc:#x} in {mode:?}", vcpu.activity);
+    }
+    let _ = writeln!(text, "clock    {} ticks of 100 ns", content.harts.clock);
+    for device in &content.devices {
+        let (name, version, bytes) = (&device.name, device.version, device.state.len());
+        let _ = writeln!(text, "device   {name:<18} layout {version:#x}, {bytes} bytes");
+    }
+    for part in snapshot.parts() {
+        let digest: String = part.digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let (name, version, length) = (&part.name, part.version, part.length);
+        let _ = writeln!(text, "part     {name:<18} layout {version}, {length} bytes, BLAKE3 {digest}…");
+    }
+    let _ = writeln!(text, "ram      {}", if snapshot.is_sealed() { "sealed" } else { "not checked" });
+    Ok(text)
+}
+
+fn describe(blob: &BlobRecord) -> String {
+    match blob {
+        BlobRecord::File(path) => path.path().display().to_string(),
+        BlobRecord::Demo => "the demo, part of vm-boot".to_owned(),
+    }
+}
+
+/// Checks every byte of a snapshot, sealed or not; says how much it was.
+pub fn verify(dir: &Path) -> Result<String, Refusal> {
+    let snapshot = Opened::read(dir).map_err(|(part, reason)| reason.of(dir, part))?;
+    snapshot.verify()?;
+    let held = snapshot.memory().1.held() >> 10;
+    Ok(format!("{}: whole, {held} KiB of memory\n", dir.display()))
+}
