@@ -98,10 +98,36 @@ impl Entry {
     }
 }
 
+/// Bytes of a lane's entries.
+const LANE: usize = ENTRIES * size_of::<Entry>();
+
+/// Aligned to its size, so that generated code finds an entry by an `or`.
+#[derive(Debug)]
+#[repr(C, align(32768))]
+pub(super) struct Entries([Entry; ENTRIES]);
+
+const _: () = assert!(align_of::<Entries>() == LANE);
+
+impl std::ops::Deref for Entries {
+    type Target = [Entry; ENTRIES];
+
+    #[inline(always)]
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Entries {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
 /// The entries of one class.
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub entries: Box<[Entry; ENTRIES]>,
+    pub entries: Box<Entries>,
     pub id: u32,
     /// Indices of entries put since they were last taken, if somebody wants to know.
     pub filled: Option<Vec<u16>>,
@@ -109,7 +135,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub fn new() -> Lane {
-        Lane { entries: Box::new([Entry::default(); ENTRIES]), id: 0, filled: None }
+        Lane { entries: Box::new(Entries([Entry::default(); ENTRIES])), id: 0, filled: None }
     }
 
     #[inline(always)]

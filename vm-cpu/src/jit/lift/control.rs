@@ -45,11 +45,9 @@ impl Lifter<'_, '_> {
         self.settle_floats();
         let here = self.offset();
         let (taken, next) = (here + off, here + i64::from(insn.len));
-        let inside = |lifter: &Self, to: i64| lifter.region.block_at(to).map(|at| lifter.blocks[at]);
-        let (to_taken, to_next) = (inside(self, taken), inside(self, next));
-        let taken_block = to_taken.unwrap_or_else(|| self.b.create_block());
-        let next_block = to_next.unwrap_or_else(|| self.b.create_block());
-        // A loop takes one jump if its back edge is the branch not taken.
+        // Each way has a block of its own, even within the region: what only that way needs is computed there.
+        let (taken_block, next_block) = (self.b.create_block(), self.b.create_block());
+        // The way that comes second is laid out next, so that a loop takes one jump.
         match self.compared {
             Some((value, code, a, b)) if value == cond && off <= 0 => {
                 let other = self.b.ins().icmp(code.complement(), a, b);
@@ -58,11 +56,14 @@ impl Lifter<'_, '_> {
             _ => _ = self.b.ins().brif(cond, taken_block, &[], next_block, &[]),
         }
         let dirty = self.dirty;
-        for (known, block, to) in [(to_taken, taken_block, taken), (to_next, next_block, next)] {
-            if known.is_none() {
-                self.go_on_in(block);
-                self.dirty = dirty;
-                self.exit_to(to);
+        for (block, to) in [(taken_block, taken), (next_block, next)] {
+            self.go_on_in(block);
+            match self.region.block_at(to) {
+                Some(at) => _ = self.b.ins().jump(self.blocks[at], &[]),
+                None => {
+                    self.dirty = dirty;
+                    self.exit_to(to);
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  a site with a slot: see `slots`; without one:
-//!  entry = lane + (va >> 12 & 1023) * 32
+//!  entry = lane | (va >> 12 & 1023) * 32
 //!  va - entry.tag <= 4096 - span   and   entry.{read,write} == space   ──► host = va + entry.addend
 //!      no ──cold──► helper: fills the soft-TLB and does the access; addend leads to a bounce buffer
 //! ```
@@ -183,6 +183,7 @@ impl Lifter<'_, '_> {
         let result = self.b.append_block_param(go_on, I64);
         self.look_up_place(address, span, write, cold, go_on);
         self.go_on_in(cold);
+        let address = self.address_anew(base, low);
         miss(self, address);
         let addend = self.addend();
         self.b.ins().jump(go_on, &[addend.into()]);
@@ -215,6 +216,19 @@ impl Lifter<'_, '_> {
         }
     }
 
+    /// `base + low`, for the cold path: made from the base by way of memory, or else the sum that the hot path
+    /// made would have to be kept for it.
+    fn address_anew(&mut self, base: Value, low: i64) -> Value {
+        if low == 0 {
+            return base;
+        }
+        self.set_word(native!(address), base);
+        let (flags, offset) = (self.kinds.state, i64::from(native!(address)));
+        let word = self.b.ins().iadd_imm_s(self.hart, offset);
+        let base = self.b.ins().atomic_load(I64, flags, word);
+        self.b.ins().iadd_imm_s(base, low)
+    }
+
     /// Looks `span` bytes at `address` up in the soft-TLB; goes on with the addend, or to `cold`.
     pub(super) fn look_in_tlb(
         &mut self,
@@ -227,8 +241,9 @@ impl Lifter<'_, '_> {
         let flags = self.kinds.table;
         let shifted = self.b.ins().ushr_imm_s(address, 12 - 5);
         let index = self.b.ins().band_imm_s(shifted, (ENTRIES as i64 - 1) << 5);
-        let lane = self.fixed_word(native!(lane));
-        let entry = self.b.ins().iadd(lane, index);
+        // Not a sum: the three loads are to go by one register.
+        let lane = self.word(native!(lane));
+        let entry = self.b.ins().bor(index, lane);
         let addend = self.b.ins().load(I64, flags, entry, Entry::ADDEND as i32);
         let tag = self.b.ins().load(I64, flags, entry, Entry::TAG as i32);
         let offset = self.b.ins().isub(address, tag);
