@@ -8,6 +8,7 @@
 //! **Invariants.** Devices are unknown here: MMIO goes through [`hart::Bus`]. A guest trap is a value
 //! ([`trap::Trap`]), a reason to leave is another ([`hart::Exit`]), and nothing a guest does panics.
 
+pub mod aot;
 pub mod config;
 pub mod csr;
 pub mod fp;
