@@ -15,6 +15,7 @@
 //! `GUEST_RUNNER=qemu` runs them on `qemu-system-riscv64`, to tell a fault of a program from one of the machine.
 
 use crate::host::{Outcome, program, repository, run_limited, scratch, vm_boot};
+use crate::pieces;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -34,6 +35,8 @@ const KNOWN_ENGINES: [&str; 3] = ["interp", "jit", "aot"];
 const SEEN_BY_OTHERS: [&str; 3] = ["litmus", "smp_", "smc_"];
 const MORE_ENGINES: [&str; 2] = ["off", "on,threshold=1,quick=1,short=512K,long=512K"];
 const LIMIT: Duration = Duration::from_secs(120);
+/// Engines in which programs are saved and restored.
+const ENGINES_OF_PIECES: [&str; 2] = ["off", "on,threshold=1,quick=1"];
 const DISK_BYTES: usize = 1 << 20;
 const DISK_FILL: u8 = 0xd1;
 
@@ -173,6 +176,26 @@ impl Program {
         if runner() == "vm-boot" && SEEN_BY_OTHERS.iter().any(|start| self.name.starts_with(start)) {
             MORE_ENGINES.iter().for_each(|jit| self.check_in(&kernel, Some(jit)));
         }
+    }
+
+    /// Builds it and runs it in pieces: by the interpreter alone, and with everything compiled at once.
+    pub fn check_in_pieces(&self) {
+        let kernel = self.build();
+        let mut saved = 0;
+        for (seed, jit) in ENGINES_OF_PIECES.into_iter().cycle().take(2 * ENGINES_OF_PIECES.len()).enumerate()
+        {
+            let disk = self.disk.map(|_| Disk::new());
+            let path = disk.as_ref().map(|d| d.file.path());
+            let args = pieces::machine(&kernel, &self.cpus, &self.memory, path);
+            let pieces::Ended { code, output, saves } = pieces::run(args, jit, seed as u64);
+            let output = format!("{output}\n(saved {saves} times)");
+            self.judge(Some(jit), &Outcome { code: Some(code.into()), output, timed_out: false });
+            if let (Some(Use::Keep), Some(disk)) = (self.disk, disk) {
+                disk.expect_untouched();
+            }
+            saved += saves;
+        }
+        assert!(saved > 0, "{}: it never was saved", self.name);
     }
 
     /// `jit` is the value of `--jit`, if not its default.

@@ -11,5 +11,6 @@ pub mod fuzz;
 pub mod guest;
 pub mod host;
 pub mod oracle;
+pub mod pieces;
 pub mod random;
 pub mod session;

@@ -1,4 +1,5 @@
-//! Every bare-metal program of `tests/guest`, each a test of its own name.
+//! Every bare-metal program of `tests/guest`, each a test of its own name; and each once more, saved and restored
+//! at arbitrary moments.
 
 use tests::guest::{Program, names};
 
@@ -12,6 +13,17 @@ macro_rules! programs {
                 Program::read(stringify!($name)).check();
             }
         )*
+
+        mod saved_and_restored {
+            use tests::guest::Program;
+
+            $(
+                #[test]
+                fn $name() {
+                    Program::read(stringify!($name)).check_in_pieces();
+                }
+            )*
+        }
     };
 }
 

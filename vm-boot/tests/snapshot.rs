@@ -247,3 +247,73 @@ fn another_machine_refuses_by_name() {
     let refused = runtime.restore(&opened).unwrap_err();
     assert!(matches!(&refused, RuntimeError::Refused(refusal) if refusal.part == "devices"), "{refused}");
 }
+
+#[test]
+fn a_chain_of_a_hundred_comes_out_as_one_run() {
+    // Scatters what a generator and a sum of floating point give over memory, then stores what the
+    // counters and its registers are. Every instruction is one that gives the same in each run.
+    let source = "
+            li   t0, 0x6000
+            csrs mstatus, t0
+            la   s0, field
+            li   s1, 88172645463325252
+            li   s2, 6000000
+            fcvt.d.l f0, s1
+            li   s4, 0x3fff8
+        1:  slli t0, s1, 13
+            xor  s1, s1, t0
+            srli t0, s1, 7
+            xor  s1, s1, t0
+            slli t0, s1, 17
+            xor  s1, s1, t0
+            and  t0, s1, s4
+            add  t0, t0, s0
+            ld   t1, 0(t0)
+            add  t1, t1, s2
+            sd   t1, 0(t0)
+            fcvt.d.l f1, t1
+            fdiv.d f0, f0, f1
+            fadd.d f0, f0, f1
+            addi s2, s2, -1
+            bnez s2, 1b
+            la   s0, result
+            fsd  f0, 0(s0)
+            csrr t0, fcsr
+            sd   t0, 8(s0)
+            sd   s1, 16(s0)
+            csrr t0, minstret
+            sd   t0, 24(s0)
+            li   t0, 0x100000
+            li   t1, 0x5555
+            sw   t1, 0(t0)
+        2:  j    2b
+            .align 8
+        result: .dword 0, 0, 0, 0
+        field: .dword 0";
+    let memory = |runtime: &Runtime| {
+        let mut bytes = vec![0; 1 << 20];
+        runtime.machine().memory().read(RAM, &mut bytes).unwrap();
+        bytes
+    };
+    for engine in ENGINES {
+        let files = Files::new();
+        let mut whole = started(config(&files, source, 1, engine));
+        let begun = Instant::now();
+        poll_until(&mut whole, |runtime| runtime.state() == State::Stopped);
+        let piece = begun.elapsed() / 150;
+        let expected = memory(&whole);
+        let mut runtime = started(config(&files, source, 1, engine));
+        let mut chain = 0;
+        while runtime.state() != State::Stopped {
+            std::thread::sleep(if chain < 100 { piece } else { Duration::from_millis(1) });
+            if chain < 100 && runtime.save(&files.path("snap")).is_ok() {
+                runtime = restored(&files.path("snap"), engine);
+                chain += 1;
+            }
+            runtime.poll_events().unwrap();
+        }
+        assert!(chain > 50, "{engine}: it ended after {chain} saves");
+        assert_ne!(word(&runtime, source, "result", 3), 0);
+        assert!(memory(&runtime) == expected, "{engine}: memory or counters differ after {chain} saves");
+    }
+}

@@ -1,0 +1,74 @@
+//! Linux saved under load and gone on with: the shell answers, its jobs run, its timers fire.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tests::host::{repository, vm_boot};
+use tests::session::Session;
+
+const LIMIT: Duration = Duration::from_secs(120);
+/// What the shell prints when it is ready.
+const PROMPT: &str = "~ # ";
+/// Jobs that keep four harts busy, with pipes, timers and system calls; then the text at which it is saved. In
+/// two parts, so that what is typed is not taken for what is printed.
+const LOAD: &str = "for i in 1 2; do (while :; do echo $i; done | cat >/dev/null) & jobs=\"$jobs $!\"; done; \
+    for i in 3 4; do (while :; do usleep 300; done) & jobs=\"$jobs $!\"; done; sleep 1; echo sa''ve me\n";
+
+/// Boots with `cpus` harts, and is saved to `dir` under load.
+fn save(cpus: &str, dir: &Path) {
+    let image = repository("images/out/linux-busybox");
+    let file = |name: &str| {
+        let path = image.join(name);
+        assert!(
+            path.exists(),
+            "expected {}: `cargo run -p images -- linux-busybox` puts it there",
+            path.display()
+        );
+        path
+    };
+    let mut command = Command::new(vm_boot());
+    command.args(["run", "--memory", "512M", "--append", "console=ttyS0", "--cpus", cpus]);
+    command.arg("--kernel").arg(file("Image")).arg("--initrd").arg(file("initramfs.cpio"));
+    command.args(["--snapshot-on", "save me", "--snapshot-dir"]).arg(dir);
+    let mut session = Session::start(&mut command);
+    session.expect(PROMPT, LIMIT);
+    session.send(LOAD);
+    let (code, last) = session.end(LIMIT);
+    assert_eq!(code, Some(0), "{last}");
+}
+
+/// Goes on from `dir`, and looks whether all is there.
+fn go_on(dir: &Path, cpus: &str, jit: &str) {
+    let mut session = Session::start(Command::new(vm_boot()).arg("restore").arg(dir).args(["--jit", jit]));
+    session.send("\n");
+    session.expect(PROMPT, LIMIT);
+    let mut ask = |command: &str, answer: &str| {
+        session.send(&format!("{command}\n"));
+        session.expect(answer, LIMIT);
+        session.expect(PROMPT, LIMIT);
+    };
+    ask("echo $((6 * 7))x", "42x");
+    ask("kill -0 $jobs && echo all $(echo $jobs | wc -w) ru''n", "all 4 run");
+    ask("echo harts: $(grep -c processor /proc/cpuinfo)", &format!("harts: {cpus}"));
+    ask("sleep 1; echo sle''pt", "slept");
+    ask("dmesg | grep -iE 'BUG|stall|oops' || echo no''thing", "nothing");
+    // The real-time clock has the host's time; the kernel's own goes on from where it was.
+    let host = Command::new("date").args(["-u", "+%Y-%m-%d"]).output().expect("date").stdout;
+    ask("hwclock -u -s; date -u +%Y-%m-%d", String::from_utf8_lossy(&host).trim());
+    session.send("poweroff\n");
+    let (code, last) = session.end(LIMIT);
+    assert_eq!(code, Some(0), "{last}");
+}
+
+#[test]
+fn linux_goes_on_from_a_snapshot_under_load_in_every_engine() {
+    for cpus in ["1", "4"] {
+        let files = tempfile::tempdir().expect("temporary directory");
+        let dir = files.path().join("snap");
+        save(cpus, &dir);
+        for jit in ["on", "off", "on,threshold=1,quick=1"] {
+            go_on(&dir, cpus, jit);
+        }
+    }
+}
