@@ -34,6 +34,9 @@ pub struct AheadUnit {
 pub struct AheadSite {
     /// As in memory; the upper half is 0 if it is compressed.
     pub bits: u32,
+    /// What it was taken for, as a number of [`Op`](crate::isa::Op): where a machine decodes the bits otherwise,
+    /// the unit is not for it.
+    pub op: u16,
     /// Offset in the page.
     pub offset: u16,
     /// Instructions of its basic block from this one on.

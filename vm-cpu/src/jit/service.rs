@@ -13,7 +13,7 @@ use vm_mmu::{AddressSpace, CodeListener, PAGE};
 use super::abi::Site;
 use super::compile::{CompileError, Compiler};
 use super::enter::{self, Misfit};
-use super::lift::{Options, Place, checks};
+use super::lift::{Binding, Options, Place, checks};
 use super::quick::{QuickShared, QuickStats};
 use super::region::{Region, RegionBlock, Surroundings};
 use super::slots::{SlotPool, SlotRange};
@@ -512,9 +512,8 @@ impl Worker {
             let mut cell = |gpa: u64| self.cache.link(&mut ticket, gpa);
             let place = Place {
                 sites: &unit.sites,
-                slots: unit.slots.as_ref(),
-                number,
-                cell: &mut cell,
+                slots: unit.slots.as_ref().map(|range| range.span),
+                binding: Binding::Here { number, cell: &mut cell },
                 options: self.options,
             };
             self.compiler.compile(region, place)
@@ -583,8 +582,8 @@ impl Unit {
         }
         self.slots = pool.take(sites.len() as u32 + 1);
         let Some(range) = &mut self.slots else { return };
-        range.stores = sites.iter().filter(|&&(_, store)| store).count() as u32;
-        for ((site, _), slot) in sites.iter_mut().zip(range.first + 1..) {
+        range.span.stores = sites.iter().filter(|&&(_, store)| store).count() as u32;
+        for ((site, _), slot) in sites.iter_mut().zip(range.span.first + 1..) {
             site.slot = slot as u16;
         }
     }

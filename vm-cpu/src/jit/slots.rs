@@ -64,6 +64,13 @@ struct Free {
 #[derive(Debug)]
 pub struct SlotRange {
     pool: Arc<SlotPool>,
+    /// Which.
+    pub span: SlotSpan,
+}
+
+/// Slots of a unit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SlotSpan {
     /// The header's number.
     pub first: u32,
     /// Slots, the header included.
@@ -92,7 +99,7 @@ impl SlotPool {
             free.ranges.insert(first + len, room - len);
         }
         free.next_key += 1;
-        Some(SlotRange { pool: self.clone(), first, len, key, stores: 0 })
+        Some(SlotRange { pool: self.clone(), span: SlotSpan { first, len, key, stores: 0 } })
     }
 
     fn give(&self, mut first: u32, mut len: u32) {
@@ -112,7 +119,7 @@ impl SlotPool {
 
 impl Drop for SlotRange {
     fn drop(&mut self) {
-        self.pool.give(self.first, self.len);
+        self.pool.give(self.span.first, self.span.len);
     }
 }
 
@@ -124,7 +131,7 @@ mod tests {
     fn ranges_do_not_overlap_and_come_back_whole() {
         let pool = SlotPool::new();
         let mut taken: Vec<SlotRange> = (1..=40).filter_map(|len| pool.take(len)).collect();
-        let mut used: Vec<u32> = taken.iter().flat_map(|r| r.first..r.first + r.len).collect();
+        let mut used: Vec<u32> = taken.iter().flat_map(|r| r.span.first..r.span.first + r.span.len).collect();
         used.sort_unstable();
         assert!(used.windows(2).all(|pair| pair[0] < pair[1]), "overlap");
         // In an order that makes holes on both sides.
@@ -134,14 +141,14 @@ mod tests {
         }
         drop(taken);
         let whole = pool.take(SLOTS as u32 - 1);
-        assert_eq!(whole.as_ref().map(|range| range.first), Some(1));
+        assert_eq!(whole.as_ref().map(|range| range.span.first), Some(1));
         assert!(pool.take(1).is_none(), "nothing is left");
     }
 
     #[test]
     fn keys_are_given_out_once() {
         let pool = SlotPool::new();
-        let keys: Vec<u32> = (0..100).filter_map(|_| pool.take(3)).map(|range| range.key).collect();
+        let keys: Vec<u32> = (0..100).filter_map(|_| pool.take(3)).map(|range| range.span.key).collect();
         assert!(keys.windows(2).all(|pair| pair[0] < pair[1]), "{keys:?}");
     }
 }

@@ -88,8 +88,7 @@ impl Lifter<'_, '_> {
         self.spill();
         self.set_pc(offset);
         self.settle_count();
-        let cell = (self.place.cell)(self.region.page + offset as u64);
-        let cell = self.iconst(cell as i64);
+        let cell = self.cell(offset as u16);
         self.jump_through(cell, self.page);
     }
 

@@ -13,40 +13,27 @@ mod control;
 mod emit;
 mod float;
 mod memory;
+mod place;
 mod runtime;
 mod slots;
 mod system;
 
 pub(super) use self::float::leaves_raw;
 pub(super) use self::memory::checks;
+pub use self::place::{Binding, HELPER_WORDS, LINK_WORDS, NUMBER_WORD, Place, SITES_WORD};
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F64, I8, I32, I64};
+use cranelift_codegen::ir::types::{F64, I32, I64};
 use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, SigRef, Signature, Value};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 
-use super::abi::{self, Leave, Site, native};
+use super::abi::{self, Leave, native};
 use super::live;
 use super::region::{Region, RegionBlock};
-use super::slots::SlotRange;
 
 /// Instructions that a loop executes before it looks at the hart's attention: a microsecond.
 const PATIENCE: i64 = 4096;
-
-/// What lifting needs to know of the host and of the place the unit will have.
-pub struct Place<'a> {
-    /// Instructions of the region in order, where the unit's metadata keeps them.
-    pub sites: &'a [Site],
-    /// Their inline caches.
-    pub slots: Option<&'a SlotRange>,
-    /// Number of the translation.
-    pub number: u32,
-    /// Gives the address of the cell of a guest-physical address.
-    pub cell: &'a mut dyn FnMut(u64) -> u64,
-    /// Optimisations in force.
-    pub options: Options,
-}
 
 /// Optimisations that can be turned off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,10 +265,7 @@ impl Lifter<'_, '_> {
     }
 
     fn prologue(&mut self, at: usize) {
-        let touched = self.fixed_word(native!(touched));
-        let one = self.b.ins().iconst(I8, 1);
-        let flags = self.kinds.table;
-        self.b.ins().store(flags, one, touched, self.place.number as i32);
+        self.touch();
         let quiet = self.b.create_block();
         let called = self.cold_block();
         let attention = self.attention();
@@ -431,6 +415,7 @@ impl Lifter<'_, '_> {
         let before = self.word(abi::retired_offset());
         let after = self.b.ins().iadd(before, self.counted);
         self.set_word(abi::retired_offset(), after);
+        self.count_ahead();
     }
 
     /// Returns to the dispatcher; state, pc and count are settled.

@@ -7,7 +7,7 @@ use cranelift_codegen::isa::CallConv;
 use super::Lifter;
 use crate::isa::Insn;
 use crate::isa::effects::Effects;
-use crate::jit::abi::{Site, native};
+use crate::jit::abi::native;
 use crate::jit::enter::Helper;
 use crate::jit::live::writes;
 
@@ -17,19 +17,18 @@ impl Lifter<'_, '_> {
     pub(super) fn call(&mut self, helper: Helper) {
         self.spill();
         self.set_word(native!(pending), self.counted);
-        let site: *const Site = &raw const self.place.sites[self.first_insn + self.insn];
-        self.call_for(helper, site);
+        self.call_for(helper, self.first_insn + self.insn);
     }
 
     /// Calls `helper` for an instruction, with all other operands in place.
-    pub(super) fn call_for(&mut self, helper: Helper, site: *const Site) {
-        let site = self.iconst(site as i64);
+    pub(super) fn call_for(&mut self, helper: Helper, site: usize) {
+        let site = self.site(site);
         self.set_word(native!(site), site);
         let signature = match self.helper_sig {
             Some(signature) => signature,
             None => *self.helper_sig.insert(self.b.import_signature(Signature::new(CallConv::PreserveAll))),
         };
-        let address = self.iconst(helper.address(self.vectors) as i64);
+        let address = self.helper(helper);
         self.b.ins().call_indirect(signature, address, &[]);
     }
 

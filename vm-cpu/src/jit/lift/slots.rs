@@ -6,9 +6,9 @@ use cranelift_codegen::ir::{self, InstBuilder, Value};
 use std::mem::offset_of;
 
 use super::Lifter;
-use crate::jit::abi::{Leave, Site, native};
+use crate::jit::abi::{Leave, native};
 use crate::jit::enter::{Helper, slot_offset};
-use crate::jit::slots::{Slot, SlotRange};
+use crate::jit::slots::{Slot, SlotSpan};
 use vm_mmu::PAGE;
 
 impl Lifter<'_, '_> {
@@ -21,16 +21,16 @@ impl Lifter<'_, '_> {
             (native!(address), i64::from(range.first)),
             (native!(value), range.len.into()),
             (native!(addend), range.key.into()),
-            (native!(slot), self.place.number.into()),
             (native!(stores), range.stores.into()),
         ];
         for (word, operand) in operands {
             let operand = self.iconst(operand);
             self.set_word(word, operand);
         }
+        let number = self.number();
+        self.set_word(native!(slot), number);
         let first: usize = self.region.blocks[..at].iter().map(|block| block.insns.len()).sum();
-        let site: *const Site = &raw const self.place.sites[first];
-        self.call_for(Helper::Slots, site);
+        self.call_for(Helper::Slots, first);
         self.b.ins().jump(go_on, &[]);
         self.go_on_in(go_on);
     }
@@ -51,7 +51,7 @@ impl Lifter<'_, '_> {
     }
 
     /// Branches on whether the unit's slots are valid: to the first block if so, else to the second.
-    fn check_header(&mut self, range: &SlotRange) -> (ir::Block, ir::Block) {
+    fn check_header(&mut self, range: SlotSpan) -> (ir::Block, ir::Block) {
         let stamp = self.word(native!(stamp));
         let wanted = self.b.ins().iadd_imm_s(stamp, i64::from(range.key));
         let header = self.slot_word(range.first, offset_of!(Slot, tag));
