@@ -1,12 +1,12 @@
 //! How a translation comes to be: a number, its links, its code, its entries.
 //!
 //! ```text
-//!  reserve ─► link link link … ─► publish:  code ─► granules ─► cells
+//!  reserve ─► link link link … ─► publish:  code ─► granules ─► does it hold? ─► cells
 //! ```
 //!
 //! The order of publishing matters. The granules know the translation before any cell leads to it, so
-//! a write either finds and kills it, or came before; whoever publishes has to compare the guest's
-//! bytes once more after that.
+//! a write either finds and kills it, or came before; so between the two whoever publishes has the
+//! guest's bytes compared once more.
 
 use std::sync::Arc;
 
@@ -92,12 +92,14 @@ impl Core {
         Some(cell)
     }
 
-    /// Publishes; `keep` stores the metadata under the number before anybody can find it.
+    /// Publishes; `keep` stores the metadata under the number before anybody can find it, `holds` is asked
+    /// when a write would.
     pub fn publish<M>(
         &self,
         mut ticket: Ticket,
         new: New<'_, M>,
         keep: impl FnOnce(u32, M),
+        holds: impl FnOnce(u32) -> bool,
     ) -> Result<u32, Full> {
         assert!(std::ptr::eq(&*ticket.core, self), "the ticket is another cache's");
         let number = ticket.number;
@@ -107,10 +109,14 @@ impl Core {
         self.zones.own(piece, number);
         keep(number, new.meta);
         let known = self.enter(number, new.entries) && self.remember(number, new.pages);
-        self.go_live(number, piece, new.heat, known);
+        let holds = known && holds(number);
+        self.go_live(number, piece, new.heat, holds);
         if !known {
             self.tally.full(new.zone);
             return Err(Full::Lists);
+        }
+        if !holds {
+            return Err(Full::Stale);
         }
         self.tally.published(new.zone, piece.bytes);
         self.heat.regret(new.entries, piece.bytes, &self.tally);
@@ -146,8 +152,8 @@ impl Core {
         pages.iter().all(|&(page, granules)| self.granules.page(page).add(granules, number, list))
     }
 
-    /// Switches the cells of a translation to it, unless it was killed meanwhile.
-    fn go_live(&self, number: u32, piece: Piece, heat: u32, known: bool) {
+    /// Switches the cells of a translation to it, if it `holds` and was not killed meanwhile.
+    fn go_live(&self, number: u32, piece: Piece, heat: u32, holds: bool) {
         let translation = self.translations.get(number);
         let stripe = self.stripe(number);
         translation.place(piece);
@@ -156,7 +162,7 @@ impl Core {
         // Counts as hot until a window has shown how it is.
         segment.hot.fetch_add(piece.bytes, Ordering::Relaxed);
         self.heat.start(translation, heat);
-        if !known || translation.is(state::DOOMED) {
+        if !holds || translation.is(state::DOOMED) {
             translation.state.store(state::DYING, Ordering::Relaxed);
             drop(stripe);
             self.bury(number);

@@ -70,11 +70,22 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
     /// Makes a translation live: all cells of its entries lead to it. One that had these entries
     /// before loses them, and dies when it has none left. Returns its number.
     ///
-    /// The caller read the guest's bytes a while ago; whether they still are the same has to be
-    /// checked after this returns (and the translation killed if not). A write that the cache was
-    /// told of while this ran has killed it already.
+    /// The caller read the guest's bytes a while ago: see [`CodeCache::publish_if`]. A write that the
+    /// cache was told of while this ran has killed it already.
     pub fn publish(&self, ticket: Ticket, new: New<'_, M>) -> Result<u32, Full> {
-        self.core.publish(ticket, new, |number, meta| *self.metas.get(number).0.write() = Some(meta))
+        self.publish_if(ticket, new, |_| true)
+    }
+
+    /// As [`CodeCache::publish`], if `holds` says that the guest's bytes still are the same. It is asked
+    /// when writes find the translation already and no reader does yet: so a stale one is never entered.
+    pub fn publish_if(
+        &self,
+        ticket: Ticket,
+        new: New<'_, M>,
+        holds: impl FnOnce(&M) -> bool,
+    ) -> Result<u32, Full> {
+        let keep = |number, meta| *self.metas.get(number).0.write() = Some(meta);
+        self.core.publish(ticket, new, keep, |number| self.meta(number, holds) == Some(true))
     }
 
     /// Address of the cell of `gpa`, if a translation is live there now. Takes no lock. The cell is

@@ -37,6 +37,9 @@ pub enum Full {
     /// All cells, links or granules are taken.
     #[error("no room for a translation's cells and granules until a sweep has passed")]
     Lists,
+    /// It is not what the guest's bytes mean by now.
+    #[error("the guest's bytes are not those that it was made from any more")]
+    Stale,
     /// The host failed to write the code.
     #[error("the host cannot store code: out of memory?")]
     Host,

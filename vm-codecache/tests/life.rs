@@ -174,3 +174,26 @@ fn code_that_fits_no_segment_is_refused() {
     assert_eq!(publish((64 << 10) + 1), Err(Full::Size((64 << 10) + 1)));
     assert!(publish(64 << 10).is_ok());
 }
+
+#[test]
+fn what_does_not_hold_is_never_entered() {
+    let cache = cache::<u32>(8);
+    let old = publish(&cache, GPA, 1, 1).unwrap();
+    let cell = cache.lookup(GPA).unwrap();
+    let code = code(2, 64);
+    let new =
+        || New { zone: Zone::Short, code: &code, entries: &[(GPA, 0)], pages: &[(GPA, 2)], meta: 7, heat: 0 };
+    let refused = cache.publish_if(cache.reserve().unwrap(), new(), |&meta| {
+        assert_eq!((meta, call(cell)), (7, 1), "it is asked before anybody is led there");
+        false
+    });
+    assert_eq!((refused, call(cell)), (Err(Full::Stale), 1));
+    let number = cache.publish_if(cache.reserve().unwrap(), new(), |_| {
+        assert_eq!(cache.invalidate(GPA, 2, Cause::Store), 1, "a write finds it already");
+        true
+    });
+    assert_eq!((cache.kill(number.unwrap(), Cause::Store), call(cell)), (false, 1), "and has killed it");
+    let number = cache.publish_if(cache.reserve().unwrap(), new(), |_| true).unwrap();
+    assert_eq!((call(cell), cache.kill(old, Cause::Store)), (2, true));
+    assert!(cache.kill(number, Cause::Store));
+}

@@ -6,8 +6,8 @@
 //!    └── enters through the cell of the block's address ◄──── code cache ◄──────────┘
 //! ```
 //! **Invariants.** A hart never waits for a compiler of regions. A unit is made from bytes that are marked in the
-//! tracker, and is published before they are compared with memory once more: a store that the comparison
-//! does not see is announced after it, and kills the unit. Units know no virtual address and no mode;
+//! tracker, which are compared with memory once more when stores find the unit and no hart does yet: a store
+//! that the comparison does not see is announced after it, and kills the unit. Units know no virtual address and no mode;
 //! what depends on either they read from the hart.
 
 pub mod abi;

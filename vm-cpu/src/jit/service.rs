@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use vm_codecache::{Cause, CodeCache, Config, Counters, Durations, Histogram, New, Zone};
+use vm_codecache::{Cause, CodeCache, Config, Counters, Durations, Full, Histogram, New, Zone};
 use vm_mmu::{AddressSpace, CodeListener, PAGE};
 
 use super::abi::Site;
@@ -534,12 +534,14 @@ impl Worker {
             meta: unit,
             heat: region.heat.min(u32::MAX.into()) as u32,
         };
-        let Ok(number) = self.cache.publish(ticket, new) else { return };
-        let is_true = || self.cache.meta(number, |unit| unit.is_true(&memory)) == Some(true);
-        if !memory.tracker().holds(page, granules, is_true) {
-            self.cache.kill(number, Cause::Store);
-            self.counts.stale.fetch_add(1, Relaxed);
-            return;
+        let holds = |unit: &Unit| memory.tracker().holds(page, granules, || unit.is_true(&memory));
+        match self.cache.publish_if(ticket, new, holds) {
+            Ok(_) => {}
+            Err(Full::Stale) => {
+                self.counts.stale.fetch_add(1, Relaxed);
+                return;
+            }
+            Err(_) => return,
         }
         self.counts.regions.fetch_add(1, Relaxed);
         self.counts.insns.fetch_add(insns, Relaxed);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use vm_codecache::{Cause, New, Ticket, Zone};
+use vm_codecache::{Full, New, Ticket, Zone};
 use vm_mmu::PAGE;
 
 use super::exits::Target;
@@ -107,11 +107,14 @@ impl Jit {
             meta: unit,
             heat: seed.heat.min(u32::MAX.into()) as u32,
         };
-        let number = self.cache.publish(ticket, new).inspect_err(|_| self.want_room()).ok()?;
-        let is_true = || self.cache.meta(number, |unit| unit.is_true(&memory)) == Some(true);
-        if !memory.tracker().holds(page, granules, is_true) {
-            self.cache.kill(number, Cause::Store);
-            return None;
+        let holds = |unit: &Unit| memory.tracker().holds(page, granules, || unit.is_true(&memory));
+        match self.cache.publish_if(ticket, new, holds) {
+            Ok(_) => {}
+            Err(Full::Stale) => return None,
+            Err(_) => {
+                self.want_room();
+                return None;
+            }
         }
         self.quick.made(insns, bytes);
         Some(())
