@@ -34,6 +34,11 @@ const KNOWN_ENGINES: [&str; 3] = ["interp", "jit", "aot"];
 /// while it runs, into the smallest cache there can be.
 const SEEN_BY_OTHERS: [&str; 3] = ["litmus", "smp_", "smc_"];
 const MORE_ENGINES: [&str; 2] = ["off", "on,threshold=1,quick=1,short=512K,long=512K"];
+/// Programs of one hart run in lock-step too, unless something but the hart writes to memory: a disk, or who reads
+/// what `tohost` holds.
+const IN_STEP: [&str; 2] =
+    ["on,threshold=1,quick=1,lockstep=chains", "on,threshold=1,quick=1,lockstep=units"];
+const WRITTEN_TO: &str = "htif";
 const LIMIT: Duration = Duration::from_secs(120);
 /// Engines in which programs are saved and restored.
 const ENGINES_OF_PIECES: [&str; 2] = ["off", "on,threshold=1,quick=1"];
@@ -175,6 +180,9 @@ impl Program {
         self.check_in(&kernel, None);
         if runner() == "vm-boot" && SEEN_BY_OTHERS.iter().any(|start| self.name.starts_with(start)) {
             MORE_ENGINES.iter().for_each(|jit| self.check_in(&kernel, Some(jit)));
+        }
+        if runner() == "vm-boot" && self.cpus == "1" && self.disk.is_none() && self.name != WRITTEN_TO {
+            IN_STEP.iter().for_each(|jit| self.check_in(&kernel, Some(jit)));
         }
     }
 

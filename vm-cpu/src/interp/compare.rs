@@ -24,14 +24,14 @@ impl Engine {
         let before = State::of(core, false);
         let lines = core.port_lines();
         core.with_shadow(|shadow, _| shadow.begin(lines));
-        core.forget_data();
+        core.forget_data(false);
         core.prepare_native();
         let leave = enter::run(core, code);
         let trapped = leave == Leave::Trap;
         let unit = State::of(core, trapped);
         core.with_shadow(|shadow, core| shadow.turn_back(core.memory()));
         before.restore(core);
-        core.forget_data();
+        core.forget_data(true);
         let count = unit.retired.wrapping_sub(before.retired);
         let lost = self.replay(core, count, trapped).err();
         let interpreter = State::of(core, trapped);
@@ -40,7 +40,7 @@ impl Engine {
         if !same {
             core.with_shadow(|shadow, core| shadow.turn_back_again(core.memory()));
             before.restore(core);
-            core.forget_data();
+            core.forget_data(true);
             let watched = memory.first().map(|word| word.gpa);
             let steps = self.trace(core, count, watched);
             let text = report(&before, &unit, &interpreter, &memory, lost, &steps);
@@ -147,9 +147,10 @@ impl Core {
     }
 
     /// From here on each first access to a page is looked at; but for one page, which is as good as written,
-    /// because units need one that they may write to.
-    fn forget_data(&mut self) {
-        if let Some(gpa) = self.tlb.forget_data(self.data.class) {
+    /// because units need one that they may write to. `again` says that the step has begun: then what it has
+    /// translated is translated once more, which may have marked page tables.
+    fn forget_data(&mut self, again: bool) {
+        if let Some(gpa) = self.tlb.forget_data(self.data.class, again) {
             self.with_shadow(|shadow, core| shadow.save(core.memory(), gpa));
         }
     }

@@ -75,6 +75,10 @@ impl Core {
     fn find_unit_again(&mut self) -> Option<u64> {
         let (cell, gpa) = self.jumps.guess_cell(self.pc)?;
         let code = enter::target(cell)?;
+        if self.is_on_trial() {
+            // The replay may end before this fetch, and must find page tables marked as it does.
+            self.tlb.translate(self.fetch.class, self.pc, Access::Fetch)?;
+        }
         let (now, alone) = self.translate_fetch(self.pc).ok()?;
         if now != gpa || alone {
             return None;

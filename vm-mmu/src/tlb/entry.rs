@@ -131,11 +131,13 @@ pub(super) struct Lane {
     pub id: u32,
     /// Indices of entries put since they were last taken, if somebody wants to know.
     pub filled: Option<Vec<u16>>,
+    /// The first of them stayed when the others were forgotten.
+    pub kept: bool,
 }
 
 impl Lane {
     pub fn new() -> Lane {
-        Lane { entries: Box::new(Entries([Entry::default(); ENTRIES])), id: 0, filled: None }
+        Lane { entries: Box::new(Entries([Entry::default(); ENTRIES])), id: 0, filled: None, kept: false }
     }
 
     #[inline(always)]
@@ -233,14 +235,24 @@ impl Lane {
 
     /// The entry put last that permits loads and stores, with its page.
     pub fn last_writable(&self) -> Option<(u64, Entry)> {
-        let filled = self.filled.iter().flatten().rev();
-        let mut entries = filled.map(|&at| &self.entries[usize::from(at) % ENTRIES]);
-        let found = entries.find(|entry| entry.read == self.id && entry.write == self.id)?;
-        Some((found.tag, Entry { flags: found.flags & !SLOTTED, ..*found }))
+        self.filled.iter().flatten().rev().find_map(|&at| self.writable(at))
+    }
+
+    /// The entry that stayed when others were forgotten, with its page, if none was put in its place since.
+    pub fn kept(&self) -> Option<(u64, Entry)> {
+        let (first, others) = self.filled.as_deref().filter(|_| self.kept)?.split_first()?;
+        if others.contains(first) { None } else { self.writable(*first) }
+    }
+
+    fn writable(&self, at: u16) -> Option<(u64, Entry)> {
+        let entry = &self.entries[usize::from(at) % ENTRIES];
+        let both = entry.read == self.id && entry.write == self.id;
+        both.then_some((entry.tag, Entry { flags: entry.flags & !SLOTTED, ..*entry }))
     }
 
     /// Loads and stores miss until they are filled again.
     pub fn forget_data(&mut self) {
+        self.kept = false;
         for at in self.filled.iter_mut().flat_map(|filled| filled.drain(..)) {
             let entry = &mut self.entries[usize::from(at) % ENTRIES];
             (entry.read, entry.write) = (0, 0);

@@ -78,15 +78,18 @@ impl SoftTlb {
     }
 
     /// No load and no store hits any more until it is filled again; fetches do as before. One page of `class`
-    /// stays, if there is one that may be written: its guest-physical address. Needs
-    /// [`SoftTlb::note_fills`] to have been called before the first fill.
-    pub fn forget_data(&mut self, class: Class) -> Option<u64> {
+    /// stays, if there is one that may be written: its guest-physical address. If it is done `again`, that is
+    /// none but the one which stayed last time. Needs [`SoftTlb::note_fills`] to have been called before the
+    /// first fill.
+    pub fn forget_data(&mut self, class: Class, again: bool) -> Option<u64> {
         self.stamps.step_all();
-        let kept = self.lanes[class as usize].last_writable();
+        let lane = &self.lanes[class as usize];
+        let kept = if again { lane.kept() } else { lane.last_writable() };
         self.lanes.iter_mut().for_each(Lane::forget_data);
         let lane = &mut self.lanes[class as usize];
         let (tag, entry) = kept?;
         lane.put(class, tag, entry, &mut self.stamps);
+        lane.kept = true;
         self.translate(class, tag, Access::Store)
     }
 

@@ -472,6 +472,28 @@ fn what_ends_a_lent_entry_ends_the_stamp() {
 }
 
 #[test]
+fn a_page_stays_when_data_is_forgotten_and_only_that_one_stays_again() {
+    let mut tlb = SoftTlb::new(memory());
+    tlb.switch(satp(1, 1), false);
+    tlb.note_fills();
+    let store_to = |tlb: &mut SoftTlb, page: u64| {
+        tlb.fill(Class::S, 0x5000 + page * PAGE, &leaf(RAM + page * PAGE), Access::Store).unwrap();
+    };
+    store_to(&mut tlb, 0);
+    assert_eq!(tlb.forget_data(Class::S, true), None, "the first time was none yet");
+    store_to(&mut tlb, 0);
+    store_to(&mut tlb, 1);
+    assert_eq!(tlb.forget_data(Class::S, false), Some(RAM + PAGE), "the last that was stored to");
+    assert!(hits(&tlb, 0x6000) && !hits(&tlb, 0x5000));
+    store_to(&mut tlb, 0);
+    assert_eq!(tlb.forget_data(Class::S, true), Some(RAM + PAGE), "not what was translated since");
+    assert!(hits(&tlb, 0x6000) && !hits(&tlb, 0x5000));
+    store_to(&mut tlb, 1);
+    assert_eq!(tlb.forget_data(Class::S, true), None, "it was translated anew itself");
+    assert!(!hits(&tlb, 0x6000));
+}
+
+#[test]
 fn fencing_a_page_that_was_not_lent_keeps_the_stamp() {
     let mut tlb = filled(0x5000, RAM);
     tlb.fill(Class::S, 0x6000, &leaf(RAM + PAGE), Access::Load).unwrap();
