@@ -6,4 +6,24 @@
 //! A unit is bound by content: it may run where guest memory holds, at the same offsets of a page, the
 //! instructions that it was made from.
 
+mod check;
+mod error;
+mod header;
+#[cfg(test)]
+mod hostile;
+pub mod image;
+mod index;
+pub mod keys;
+mod level;
+#[cfg(test)]
+mod sample;
+pub mod trust;
 pub mod unit;
+
+pub use error::ImageError;
+pub use header::{Header, Section};
+pub use image::{About, Host, Image, Place};
+pub use index::Way;
+pub use keys::KeyId;
+pub use level::CpuLevel;
+pub use trust::Trust;
