@@ -119,7 +119,7 @@ fn once(field: &'static str, offsets: impl Iterator<Item = u16>) -> Result<(), W
     offsets.sort_unstable();
     match offsets.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),
-        Some(pair) => Err((field, "each offset once".to_owned(), format!("{:#x} twice", pair[0]))),
+        Some(pair) => Err((field, "each once".to_owned(), format!("{:#x} twice", pair[0]))),
     }
 }
 

@@ -20,6 +20,7 @@
 //! **Invariant.** The sections follow the header and each other page by page up to the end of the file, so the
 //! signature vouches for every byte: for those of the header itself, for all others by their BLAKE3.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use ed25519_dalek::{SIGNATURE_LENGTH, Signature, Signer, SigningKey, VerifyingKey};
@@ -146,9 +147,8 @@ impl Header {
         page
     }
 
-    /// Reads the first page of a file that is known to be [`whole`].
-    pub fn read(file: &[u8]) -> Result<Header, ImageError> {
-        let page = &file[..PAGE];
+    /// Reads the first page of a file of `length` bytes that is known to be [`whole`].
+    pub fn read(page: &[u8], length: u64) -> Result<Header, ImageError> {
         let zeros = |range: Range<usize>| page[range].iter().all(|&byte| byte == 0);
         if !zeros(176 + TEXT..TABLE) || !zeros(TABLE + ROW * SECTIONS.len()..SIGNATURE) {
             return Err(invalid("unused bytes", "zeros", "others"));
@@ -156,11 +156,11 @@ impl Header {
         let mut end = PAGE as u64;
         let mut sections = [Section { name: "", offset: 0, length: 0, digest: [0; 32] }; SECTIONS.len()];
         for (at, section) in sections.iter_mut().enumerate() {
-            *section = row(&page[TABLE + at * ROW..][..ROW], SECTIONS[at], end, file.len() as u64)?;
+            *section = row(&page[TABLE + at * ROW..][..ROW], SECTIONS[at], end, length)?;
             end = section.end();
         }
-        if end != file.len() as u64 {
-            return Err(invalid("sections", format!("an end at {:#x}", file.len()), format!("{end:#x}")));
+        if end != length {
+            return Err(invalid("sections", format!("an end at {length:#x}"), format!("{end:#x}")));
         }
         Ok(Header {
             abi: u32_at(page, 12),
@@ -169,9 +169,9 @@ impl Header {
             words: u32_at(page, 40),
             units: u32_at(page, 44),
             build_id: array_at(page, 48),
-            key: key_of(file),
+            key: key_of(page),
             level: text("level", &page[112..176])?,
-            guest: text("guest", &page[176..240])?,
+            guest: guest(&page[176..240])?,
             sections,
         })
     }
@@ -188,33 +188,33 @@ impl Header {
     }
 }
 
-/// Checks that it is an image of this format, and as long as it was when written.
-pub fn whole(file: &[u8]) -> Result<(), ImageError> {
-    let magic = &file[..MAGIC.len().min(file.len())];
+/// Checks that a file of `length` bytes is an image of this format, and as long as it was when written. Of its
+/// bytes the first page is looked at.
+pub fn whole(page: &[u8], length: u64) -> Result<(), ImageError> {
+    let magic = &page[..MAGIC.len().min(page.len())];
     if magic.is_empty() || magic != &MAGIC[..magic.len()] {
         return Err(ImageError::Foreign { found: String::from_utf8_lossy(magic).into_owned() });
     }
-    let found = file.len() as u64;
-    if file.len() >= 12 {
-        same_number("format", u32_at(file, 8), FORMAT)?;
+    if page.len() >= 12 {
+        same_number("format", u32_at(page, 8), FORMAT)?;
     }
-    if file.len() < PAGE {
-        return Err(ImageError::Truncated { expected: PAGE as u64, found });
+    if page.len() < PAGE {
+        return Err(ImageError::Truncated { expected: PAGE as u64, found: length });
     }
-    let expected = u64_at(file, 24).min(LONGEST);
-    match found.cmp(&expected) {
-        std::cmp::Ordering::Less => Err(ImageError::Truncated { expected, found }),
-        std::cmp::Ordering::Equal => Ok(()),
-        std::cmp::Ordering::Greater => Err(ImageError::Oversized { expected, found }),
+    let expected = u64_at(page, 24).min(LONGEST);
+    match length.cmp(&expected) {
+        Ordering::Less => Err(ImageError::Truncated { expected, found: length }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(ImageError::Oversized { expected, found: length }),
     }
 }
 
 /// Refuses a number that is not the one known.
 pub fn same_number(what: &'static str, found: u32, known: u32) -> Result<(), ImageError> {
     match found.cmp(&known) {
-        std::cmp::Ordering::Less => Err(ImageError::Older { what, found, known }),
-        std::cmp::Ordering::Equal => Ok(()),
-        std::cmp::Ordering::Greater => Err(ImageError::Newer { what, found, known }),
+        Ordering::Less => Err(ImageError::Older { what, found, known }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(ImageError::Newer { what, found, known }),
     }
 }
 
@@ -230,18 +230,33 @@ pub fn check_signature(file: &[u8], key: &VerifyingKey) -> Result<(), ImageError
         .map_err(|_| ImageError::Signature { key: KeyId::of(key.as_bytes()) })
 }
 
-/// Whether a text has a place in the header.
-pub fn is_text(text: &str) -> bool {
-    (1..=TEXT).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+/// Refuses a text that has no place in the header.
+pub fn check_text(field: &'static str, text: &str) -> Result<(), ImageError> {
+    match (1..=TEXT).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err(invalid(field, "1 to 64 characters of ASCII", format!("{text:?}"))),
+    }
+}
+
+/// Refuses a text that is no name of a guest, and of a directory.
+pub fn check_guest(text: &str) -> Result<(), ImageError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
+    check_text("guest", text)?;
+    match text.bytes().all(plain) && !text.starts_with('.') {
+        true => Ok(()),
+        false => Err(invalid("guest", "letters, digits, and ._-+ but not . in front", format!("{text:?}"))),
+    }
 }
 
 fn text(field: &'static str, bytes: &[u8]) -> Result<String, ImageError> {
     let found = String::from_utf8_lossy(bytes);
     let text = found.trim_end_matches('\0');
-    match is_text(text) {
-        true => Ok(text.to_owned()),
-        false => Err(invalid(field, "1 to 64 characters of ASCII", format!("{text:?}"))),
-    }
+    check_text(field, text).map(|()| text.to_owned())
+}
+
+fn guest(bytes: &[u8]) -> Result<String, ImageError> {
+    let name = text("guest", bytes)?;
+    check_guest(&name).map(|()| name)
 }
 
 fn row(bytes: &[u8], name: &'static str, offset: u64, file: u64) -> Result<Section, ImageError> {

@@ -30,7 +30,7 @@ const UNITS_LIMIT: usize = 256 << 20;
 /// What an image is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
-    /// Whose versions are counted together: 1 to 64 graphic characters of ASCII.
+    /// Whose versions are counted together: 1 to 64 letters, digits, and any of `._-+` but `.` in front.
     pub guest: String,
     /// Counts up with each image for the same guest.
     pub version: u64,
@@ -79,11 +79,8 @@ pub struct Place {
 /// Writes and signs an image. The same input gives the same bytes.
 pub fn write(contents: &Contents, about: &About, key: &SigningKey) -> Result<Vec<u8>, ImageError> {
     let Contents { units, text, words } = contents;
-    for (field, text) in [("guest", &about.guest), ("level", &about.cpu_level.to_string())] {
-        if !header::is_text(text) {
-            return Err(invalid(field, "1 to 64 characters of ASCII", format!("{text:?}")));
-        }
-    }
+    header::check_guest(&about.guest)?;
+    header::check_text("level", &about.cpu_level.to_string())?;
     check::units(units, Bounds { text: text.len(), words: *words, shared: about.shared_words })?;
     let records = bincode::serde::encode_to_vec(units, bincode::config::standard())
         .map_err(|error| ImageError::Section { section: "units", reason: error.to_string() })?;
@@ -135,7 +132,7 @@ pub fn build_id(units: &[AheadUnit]) -> [u8; 32] {
 impl Image {
     /// Reads an image to run it: who signed it is looked at first, then what it is for, then what it holds.
     pub fn read(file: &[u8], trust: &Trust, host: &Host) -> Result<Image, ImageError> {
-        header::whole(file)?;
+        header::whole(first_page(file), file.len() as u64)?;
         let header = vouched(file, trust.key(&header::key_of(file))?)?;
         if header.layout != host.layout_hash {
             return Err(ImageError::Layout { expected: host.layout_hash, found: header.layout });
@@ -150,7 +147,7 @@ impl Image {
 
     /// Reads an image to look at it: whoever signed it, for whatever host.
     pub fn open(file: &[u8]) -> Result<Image, ImageError> {
-        header::whole(file)?;
+        header::whole(first_page(file), file.len() as u64)?;
         let key = VerifyingKey::from_bytes(&header::key_of(file));
         let key = key.map_err(|_| invalid("key", "an Ed25519 key", "a point that is none"))?;
         Image::decode(file, vouched(file, &key)?, 0)
@@ -227,10 +224,14 @@ impl Image {
     }
 }
 
+fn first_page(file: &[u8]) -> &[u8] {
+    &file[..file.len().min(header::PAGE)]
+}
+
 /// The header of a file that is known to be whole, if this key has signed it and it is of this ABI.
 fn vouched(file: &[u8], key: &VerifyingKey) -> Result<Header, ImageError> {
     header::check_signature(file, key)?;
-    let header = Header::read(file)?;
+    let header = Header::read(first_page(file), file.len() as u64)?;
     header::same_number("ABI", header.abi, header::ABI)?;
     Ok(header)
 }

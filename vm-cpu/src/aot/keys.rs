@@ -6,8 +6,8 @@
 //! ```
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -139,42 +139,43 @@ fn write(path: &Path, mode: u32, kind: &str, key: &[u8; 32]) -> Result<(), KeyEr
 
 /// Reads a secret key, if nobody else can.
 pub fn read_secret(path: &Path) -> Result<SigningKey, KeyError> {
-    let mode = mode(path)?;
+    let (file, mode) = open(path)?;
     match mode & 0o077 {
-        0 => Ok(SigningKey::from_bytes(&read(path, SECRET)?)),
+        0 => Ok(SigningKey::from_bytes(&key_in(file, path, SECRET)?)),
         _ => Err(KeyError::Exposed { path: path.to_owned(), mode }),
     }
 }
 
 /// Reads a public key, if nobody else can change it.
 pub fn read_public(path: &Path) -> Result<VerifyingKey, KeyError> {
-    check_unchangeable(path)?;
-    let key = VerifyingKey::from_bytes(&read(path, PUBLIC)?).ok().filter(|key| !key.is_weak());
+    let key = key_in(open_unchangeable(path)?, path, PUBLIC)?;
+    let key = VerifyingKey::from_bytes(&key).ok().filter(|key| !key.is_weak());
     key.ok_or_else(|| KeyError::Weak { path: path.to_owned() })
 }
 
-fn read(path: &Path, kind: &'static str) -> Result<[u8; 32], KeyError> {
+fn key_in(file: File, path: &Path, kind: &'static str) -> Result<[u8; 32], KeyError> {
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes).map_err(host("read", path))?;
+    let text = str::from_utf8(&bytes).ok();
+    let digits = text.and_then(|text| text.trim_end().strip_prefix(kind)?.strip_prefix(' '));
     let foreign = || KeyError::Foreign { path: path.to_owned(), expected: kind };
-    if fs::metadata(path).map_err(host("read", path))?.len() > LONGEST {
-        return Err(foreign());
-    }
-    let bytes = fs::read(path).map_err(host("read", path))?;
-    let text = str::from_utf8(&bytes).map_err(|_| foreign())?;
-    let digits = text.trim_end().strip_prefix(kind).and_then(|rest| rest.strip_prefix(' '));
     digits.and_then(from_hex).ok_or_else(foreign)
 }
 
-/// That nobody but its owner can change a file or a directory.
-pub(super) fn check_unchangeable(path: &Path) -> Result<(), KeyError> {
-    let mode = mode(path)?;
+/// Opens a file or a directory that nobody but its owner can change.
+pub(super) fn open_unchangeable(path: &Path) -> Result<File, KeyError> {
+    let (file, mode) = open(path)?;
     match mode & 0o022 {
-        0 => Ok(()),
+        0 => Ok(file),
         _ => Err(KeyError::Changeable { path: path.to_owned(), mode }),
     }
 }
 
-fn mode(path: &Path) -> Result<u32, KeyError> {
-    Ok(fs::metadata(path).map_err(host("read", path))?.permissions().mode() & 0o7777)
+/// The file, and the permissions of this file, whatever becomes of its name.
+fn open(path: &Path) -> Result<(File, u32), KeyError> {
+    let file = File::open(path).map_err(host("read", path))?;
+    let mode = file.metadata().map_err(host("read", path))?.permissions().mode() & 0o7777;
+    Ok((file, mode))
 }
 
 fn host(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError {
@@ -200,6 +201,8 @@ fn from_hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn chmod(path: &Path, mode: u32) {

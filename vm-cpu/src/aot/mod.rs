@@ -7,7 +7,11 @@
 //! instructions that it was made from.
 
 mod check;
+pub mod day;
+mod draft;
 mod error;
+#[cfg(test)]
+mod forged;
 mod header;
 #[cfg(test)]
 mod hostile;
@@ -17,6 +21,7 @@ pub mod keys;
 mod level;
 #[cfg(test)]
 mod sample;
+pub mod store;
 pub mod trust;
 pub mod unit;
 
@@ -26,4 +31,5 @@ pub use image::{About, Host, Image, Place};
 pub use index::Way;
 pub use keys::KeyId;
 pub use level::CpuLevel;
+pub use store::Store;
 pub use trust::Trust;

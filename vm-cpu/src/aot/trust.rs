@@ -19,17 +19,16 @@
 //! A key is rotated by adding the new one, signing anew, and revoking the old one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 use toml::value::Datetime;
 
+use super::day::Day;
 use super::error::ImageError;
 use super::keys::{self, KeyError, KeyId};
 
@@ -60,17 +59,6 @@ pub enum TrustError {
         /// What was expected, and found.
         reason: String,
     },
-}
-
-/// A day, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Day {
-    /// Year.
-    pub year: u16,
-    /// 1 to 12.
-    pub month: u8,
-    /// 1 to 31.
-    pub day: u8,
 }
 
 /// Limits of a key.
@@ -123,7 +111,7 @@ impl<'de> Deserialize<'de> for Id {
 impl Trust {
     /// Reads a directory of keys as of `today`.
     pub fn read(dir: &Path, today: Day) -> Result<Trust, TrustError> {
-        keys::check_unchangeable(dir)?;
+        keys::open_unchangeable(dir)?;
         let host = |source| TrustError::Host { path: dir.to_owned(), source };
         let entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(host)?;
         let paths = entries.iter().map(fs::DirEntry::path);
@@ -147,7 +135,7 @@ impl Trust {
     fn limit(&mut self, rules: Rules) -> Result<(), String> {
         for rule in rules.keys {
             let Id(id) = rule.id;
-            let not_after = rule.not_after.map(day_of).transpose()?;
+            let not_after = rule.not_after.map(Day::of).transpose()?;
             let (_, limits) = self.keys.get_mut(&id).ok_or_else(|| no_such_key(id))?;
             *limits = Limits { not_after, minimum: rule.minimum };
         }
@@ -195,57 +183,126 @@ fn no_such_key(id: KeyId) -> String {
 }
 
 fn read_rules(path: &Path) -> Result<Option<Rules>, TrustError> {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        read => read.map_err(|source| TrustError::Host { path: path.to_owned(), source })?,
+    let mut file = match keys::open_unchangeable(path) {
+        Err(KeyError::Host { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
     };
-    keys::check_unchangeable(path)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|source| TrustError::Host { path: path.to_owned(), source })?;
     let wrong =
         |error: toml::de::Error| TrustError::File { path: path.to_owned(), reason: error.to_string() };
     toml::from_str(&text).map(Some).map_err(wrong)
 }
 
-fn day_of(found: Datetime) -> Result<Day, String> {
-    match found {
-        Datetime { date: Some(date), time: None, offset: None } => {
-            Ok(Day { year: date.year, month: date.month, day: date.day })
-        }
-        other => Err(format!("not-after: expected a day as in 2027-06-30, found {other}")),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
 
-impl Day {
-    /// The host's date.
-    pub fn today() -> Day {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Day::after_epoch(since.as_secs() / 86_400)
+    use ed25519_dalek::SigningKey;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::aot::image::{About, Image, write};
+    use crate::aot::sample;
+
+    const TODAY: Day = Day { year: 2026, month: 11, day: 21 };
+
+    /// A directory with the keys of these seeds, and a file of limits if there is any.
+    fn dir(seeds: &[u8], rules: &str) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for &seed in seeds {
+            let path = dir.path().join(format!("{seed}.pub"));
+            keys::write_public(&path, &signer(seed).verifying_key()).unwrap();
+        }
+        let path = dir.path().join(FILE);
+        if !rules.is_empty() {
+            fs::write(&path, rules).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        dir
     }
 
-    /// So many days after 1970-01-01.
-    fn after_epoch(mut days: u64) -> Day {
-        let leap =
-            |year: u16| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-        let mut year = 1970;
-        while days >= 365 + u64::from(leap(year)) && year < u16::MAX {
-            days -= 365 + u64::from(leap(year));
-            year += 1;
-        }
-        let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30];
-        let mut month = 1;
-        for length in lengths {
-            if days < length {
-                break;
-            }
-            days -= length;
-            month += 1;
-        }
-        // In the last year that a number holds, the last day stands for all that follow.
-        Day { year, month, day: days.min(30) as u8 + 1 }
+    fn signer(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
     }
-}
 
-impl fmt::Display for Day {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    fn id(seed: u8) -> KeyId {
+        KeyId::of(signer(seed).verifying_key().as_bytes())
+    }
+
+    fn trust(seeds: &[u8], rules: &str) -> Trust {
+        Trust::read(dir(seeds, rules).path(), TODAY).unwrap()
+    }
+
+    fn refused(trust: &Trust, seed: u8, version: u64) -> Option<ImageError> {
+        let about = About { version, ..sample::about() };
+        let file = write(&sample::contents(), &about, &signer(seed)).unwrap();
+        Image::read(&file, trust, &sample::host()).err()
+    }
+
+    #[test]
+    fn keys_of_the_directory_are_trusted_and_no_others() {
+        let trust = trust(&[1, 2], "");
+        assert_eq!(refused(&trust, 1, 0), None);
+        assert_eq!(refused(&trust, 2, 0), None);
+        assert_eq!(refused(&trust, 3, 0), Some(ImageError::NotTrusted { key: id(3), known: 2 }));
+        assert_eq!(trust.keys().count(), 2);
+    }
+
+    #[test]
+    fn a_key_is_rotated_by_revoking_the_old_one() {
+        let trust = trust(&[1, 2], &format!("revoked = [{:?}, {:?}]", id(1).to_string(), id(9).to_string()));
+        assert_eq!(refused(&trust, 1, 0), Some(ImageError::Revoked { key: id(1) }));
+        assert_eq!(refused(&trust, 2, 0), None);
+        assert_eq!(refused(&trust, 9, 0), Some(ImageError::Revoked { key: id(9) }), "its file is gone");
+        assert_eq!(trust.keys().collect::<Vec<_>>(), [id(2)]);
+    }
+
+    #[test]
+    fn a_key_is_good_through_its_last_day() {
+        let rule = |day: &str| format!("[[key]]\nid = \"{}\"\nnot-after = {day}", id(1));
+        assert_eq!(refused(&trust(&[1], &rule("2026-11-21")), 1, 0), None);
+        let expired = refused(&trust(&[1], &rule("2026-11-20")), 1, 0).unwrap().to_string();
+        assert!(expired.contains("valid up to 2026-11-20; today is 2026-11-21"), "{expired}");
+    }
+
+    #[test]
+    fn an_older_version_than_permitted_is_a_rollback() {
+        let rules = format!("[[key]]\nid = \"{}\"\nminimum = 3\n[minimum]\nsample = 5\nother = 50", id(1));
+        let trust = trust(&[1, 2], &rules);
+        let rollback = |found| Some(ImageError::Rollback { guest: "sample".to_owned(), expected: 5, found });
+        assert_eq!(refused(&trust, 1, 4), rollback(4));
+        assert_eq!(refused(&trust, 2, 0), rollback(0));
+        assert_eq!(refused(&trust, 1, 5), None);
+        let mut other = trust.clone();
+        other.minimum.clear();
+        assert_eq!(refused(&other, 2, 2), None);
+        assert!(matches!(refused(&other, 1, 2), Some(ImageError::Rollback { expected: 3, found: 2, .. })));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_understood_or_relied_on_is_refused() {
+        let refused = |rules: &str| Trust::read(dir(&[1], rules).path(), TODAY).unwrap_err().to_string();
+        for (rules, expected) in [
+            ("trusted = true", "unknown field `trusted`"),
+            ("revoked = [\"12\"]", "expected a key's 32 hexadecimal digits, found \"12\""),
+            (&format!("[[key]]\nid = \"{}\"", id(2)), "expected a key of the directory"),
+            (
+                &format!("[[key]]\nid = \"{}\"\nnot-after = 10:00:00", id(1)),
+                "expected a day as in 2027-06-30",
+            ),
+            ("[minimum]\nsample = -1", "invalid value"),
+        ] {
+            let found = refused(rules);
+            assert!(found.contains(expected) && found.contains(FILE), "{rules}: {found}");
+        }
+        for name in ["", FILE, "1.pub"] {
+            let dir = dir(&[1], "[minimum]");
+            fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o775)).unwrap();
+            let found = Trust::read(dir.path(), TODAY).unwrap_err().to_string();
+            assert!(found.contains("its owner alone may change") && found.contains("chmod go-w"), "{found}");
+        }
+        let none = Trust::read(Path::new("/nonexistent"), TODAY).unwrap_err().to_string();
+        assert!(none.contains("/nonexistent: cannot be read"), "{none}");
     }
 }
