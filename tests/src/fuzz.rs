@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** a body depends on its bytes alone, so that an input that was found can be kept as a test.
 
+pub mod aot;
 pub mod blocks;
 pub mod config;
 pub mod decode;
@@ -30,6 +31,7 @@ pub struct Target {
 
 /// Those whose bodies are here.
 pub const TARGETS: &[Target] = &[
+    Target { name: "aot", run: aot::run, seeds: aot::SEEDS },
     Target { name: "blocks", run: blocks::run, seeds: &[] },
     Target { name: "config", run: config::run, seeds: config::SEEDS },
     Target { name: "decode", run: decode::run, seeds: &[] },

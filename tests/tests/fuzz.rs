@@ -77,7 +77,7 @@ macro_rules! targets {
     };
 }
 
-targets! { blocks config decode loader tree walk }
+targets! { aot blocks config decode loader tree walk }
 
 #[test]
 fn every_target_is_tested_and_has_its_file() {
