@@ -26,6 +26,8 @@ impl Window {
 pub const TEST: Window = Window { base: 0x10_0000, size: 0x1000 };
 /// Goldfish real-time clock.
 pub const RTC: Window = Window { base: 0x10_1000, size: 0x1000 };
+/// Generation id.
+pub const GENERATION: Window = Window { base: 0x10_2000, size: 0x1000 };
 /// Core-local interruptor: software interrupts and the machine timer.
 pub const CLINT: Window = Window { base: 0x200_0000, size: 0x1_0000 };
 /// Platform-level interrupt controller.
@@ -56,6 +58,8 @@ pub const fn virtio_irq(slot: usize) -> Option<u32> {
 pub const UART_IRQ: u32 = 10;
 /// PLIC source of the real-time clock.
 pub const RTC_IRQ: u32 = 11;
+/// PLIC source of the generation id.
+pub const GENERATION_IRQ: u32 = 12;
 /// PLIC sources, counting the source 0 that does not exist.
 pub const PLIC_SOURCES: u32 = 96;
 /// Ticks of `mtime` in a second.
@@ -69,7 +73,7 @@ mod tests {
 
     #[test]
     fn windows_neither_overlap_nor_reach_ram() {
-        let mut windows = vec![TEST, RTC, CLINT, PLIC, UART];
+        let mut windows = vec![TEST, RTC, GENERATION, CLINT, PLIC, UART];
         windows.extend((0..VIRTIO_SLOTS).filter_map(virtio));
         windows.sort_by_key(|w| w.base);
         for pair in windows.windows(2) {

@@ -9,7 +9,9 @@ use vm_cpu::hart::Cluster;
 use vm_devices::map::{self, Window};
 use vm_devices::rtc::{HostWallClock, Rtc};
 use vm_devices::virtio::{Block, Disk, EmptySlot, Entropy, Version, VirtioConsole, VirtioDevice, VirtioMmio};
-use vm_devices::{Clint, ConsoleBackend, DeviceTree, MmioBus, MmioDevice, Plic, Power, PowerEvents, Uart};
+use vm_devices::{
+    Clint, ConsoleBackend, DeviceTree, Generation, MmioBus, MmioDevice, Plic, Power, PowerEvents, Uart,
+};
 
 use vm_mmu::{AddressSpace, GuestMemory};
 
@@ -58,6 +60,7 @@ pub(super) struct Board {
     parts: Vec<Part>,
     uart: Arc<Uart>,
     plic: Arc<Plic>,
+    generation: Arc<Generation>,
     console: Option<Arc<VirtioMmio<GuestMemory, VirtioConsole>>>,
 }
 
@@ -87,14 +90,24 @@ impl Board {
         let uart = Arc::new(Uart::new(console, plic.latching_line(map::UART_IRQ)));
         let rtc = Arc::new(Rtc::new(Arc::new(HostWallClock), plic.line(map::RTC_IRQ)));
         let clint = Arc::new(Clint::new(harts, wires.clone(), wires));
+        let line = plic.latching_line(map::GENERATION_IRQ);
+        let generation = Arc::new(Generation::new(Default::default(), line));
         let test = Arc::new(Power::new(power));
-        let mut board = Self { parts: Vec::new(), uart: uart.clone(), plic: plic.clone(), console: None };
+        let mut board = Self {
+            parts: Vec::new(),
+            uart: uart.clone(),
+            plic: plic.clone(),
+            generation: generation.clone(),
+            console: None,
+        };
         // The order in which they are saved and restored: the UART repeats its level as an event, which
         // the PLIC must not take for a new one; the others only say again what the PLIC knows, or add to it.
         board.add_kept("uart", uart, map::UART, Some(map::UART_IRQ), None, Uart::reset);
         board.add_kept("plic", plic, map::PLIC, None, Some(PLIC_PHANDLE), |_| ());
         board.add_kept("clint", clint, map::CLINT, None, None, Clint::reset);
         board.add_kept("rtc", rtc, map::RTC, Some(map::RTC_IRQ), None, Rtc::reset);
+        let (window, irq) = (map::GENERATION, map::GENERATION_IRQ);
+        board.add_kept("generation", generation, window, Some(irq), None, Generation::reset);
         board.add(test, map::TEST, None, Some(TEST_PHANDLE), |_| ());
         board
     }
@@ -222,6 +235,11 @@ impl Board {
 
     fn kept(&self) -> impl Iterator<Item = (&str, &dyn Keep)> {
         self.parts.iter().filter_map(|part| part.kept.as_ref()).map(|(name, keep)| (name.as_str(), &**keep))
+    }
+
+    /// The machine's generation id.
+    pub fn generation(&self) -> &Generation {
+        &self.generation
     }
 
     /// The serial port, which has to hear of input.

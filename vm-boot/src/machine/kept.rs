@@ -53,9 +53,13 @@ impl Machine {
         Ok(())
     }
 
-    /// Lets the devices go on with what was waiting when they were saved. The harts are in place.
+    /// Lets the devices go on with what was waiting when they were saved, and the guest know that it may not
+    /// be the only one that does. The harts are in place.
     pub fn resume(&self) {
         self.board.resume();
+        if let Some(id) = super::random() {
+            self.board.generation().renew(id);
+        }
     }
 
     /// Maps a file as memory, copied on write. Its pages come in when they are touched.

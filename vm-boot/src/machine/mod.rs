@@ -75,6 +75,10 @@ impl Machine {
         let cluster = Cluster::new(config.cpus, Clock::host());
         memory.tracker().set_listener(cluster.clone());
         let board = Board::new(&config, &memory, &cluster, consoles, power)?;
+        if let Some(id) = random() {
+            board.generation().renew(id);
+            board.generation().reset();
+        }
         let bus = Arc::new(DeviceBus(board.bus()?));
         let harts = HartStates::new(config.cpus);
         let memory = Arc::new(memory);
@@ -148,7 +152,7 @@ impl Machine {
         if let Some(jit) = &self.jit {
             jit.forget();
         }
-        let (loaded, tree) = self.load(Chosen { seed: random_seed(), ..Chosen::default() })?;
+        let (loaded, tree) = self.load(Chosen { seed: random(), ..Chosen::default() })?;
         let info = self.place_boot_data(&loaded, &tree)?;
         Ok(self.start(&loaded, info))
     }
@@ -239,15 +243,15 @@ impl Machine {
     }
 }
 
-/// Entropy from the host for the kernel's pool; a host that has none gives none.
-fn random_seed() -> Option<[u8; 32]> {
+/// Random bytes of the host; one that has none gives none.
+fn random<const N: usize>() -> Option<[u8; N]> {
     use std::io::Read;
-    let mut seed = [0; 32];
+    let mut seed = [0; N];
     let source = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut seed));
     match source {
         Ok(()) => Some(seed),
         Err(error) => {
-            tracing::warn!(%error, "/dev/urandom gives no seed; the guest starts without one");
+            tracing::warn!(%error, "/dev/urandom gives no random bytes; the guest goes on without");
             None
         }
     }
