@@ -71,10 +71,15 @@ pub struct Debian(pub Session);
 impl Debian {
     /// Boots `disk` on `cpus` harts, with more options of `vm-boot`, and logs in.
     pub fn boot(disk: &Path, cpus: &str, options: &[&str]) -> Debian {
+        Debian::boot_with(&disk_option(disk), cpus, options)
+    }
+
+    /// The same with `disk` as the whole option.
+    pub fn boot_with(disk: &str, cpus: &str, options: &[&str]) -> Debian {
         let mut command = Command::new(vm_boot());
         command.args(["run", "--memory", "1G", "--cpus", cpus, "--append", APPEND]);
         command.arg("--kernel").arg(image("Image")).arg("--initrd").arg(image("initramfs.cpio"));
-        command.args(["--disk", &disk_option(disk)]).args(options);
+        command.args(["--disk", disk]).args(options);
         let mut session = Session::start(&mut command);
         session.expect("login: ", LIMIT);
         session.send("root\r");

@@ -1,9 +1,11 @@
-//! Linux saved under load and gone on with: the shell answers, its jobs run, its timers fire.
+//! Linux saved under load and gone on with: the shell answers, its jobs run, its timers fire; Debian cloned, with
+//! a disk that stays as it is.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use tests::debian::{self, Debian, Disk, disk_option};
 use tests::host::{repository, vm_boot};
 use tests::session::Session;
 
@@ -71,4 +73,56 @@ fn linux_goes_on_from_a_snapshot_under_load_in_every_engine() {
             go_on(&dir, cpus, jit);
         }
     }
+}
+
+/// Debian from a snapshot, at its prompt.
+fn debian_from(dir: &Path, options: &[&str]) -> Debian {
+    let mut session = Session::start(Command::new(vm_boot()).arg("restore").arg(dir).args(options));
+    // Past the prompt that was under way when it was saved.
+    session.send("echo he''re\r");
+    session.expect("here", LIMIT);
+    session.expect(debian::PROMPT, LIMIT);
+    Debian(session)
+}
+
+#[test]
+fn clones_of_debian_write_at_once_and_the_disk_stays_as_it_is() {
+    let disk = Disk::new();
+    let files = tempfile::tempdir().expect("temporary directory");
+    let (first, second) = (files.path().join("first"), files.path().join("second"));
+    let before = std::fs::metadata(disk.path()).expect("disk").modified().expect("time");
+    let layered = format!("{},overlay", disk_option(&disk.path()));
+    let snapshot = ["--snapshot-on", "save me", "--snapshot-dir", first.to_str().expect("a path")];
+    let mut debian = Debian::boot_with(&layered, "2", &snapshot);
+    // Something in its caches and something under way.
+    debian.ask("dd if=/dev/urandom of=kept bs=64k count=64 2>/dev/null; sha256sum kept > sum");
+    debian.0.send("(while :; do dd if=/dev/zero of=busy bs=64k count=9 conv=fsync 2>/dev/null; done) & echo sa''ve me\r");
+    let (code, last) = debian.0.end(LIMIT);
+    assert_eq!(code, Some(0), "{last}");
+
+    let mut clones = [debian_from(&first, &["--clone", "1"]), debian_from(&first, &["--clone", "1"])];
+    let random = clones.each_mut().map(|clone| clone.ask("head -c 16 /dev/urandom | sha256sum"));
+    assert_ne!(random[0], random[1], "the same random numbers in both");
+    for (number, clone) in clones.iter_mut().enumerate() {
+        let sum = clone.ask("sha256sum -c sum");
+        assert!(sum.contains("kept: OK"), "{sum}");
+        clone.ask(&format!("kill %1; echo {number} > mine; sync; echo 3 > /proc/sys/vm/drop_caches"));
+        let sum = clone.ask("sha256sum -c sum; cat mine");
+        assert!(sum.contains(&format!("kept: OK\r\n{number}")), "{sum}");
+    }
+    let [one, other] = clones;
+    one.power_off();
+    other.0.kill();
+
+    // What a clone wrote goes on in a snapshot of it.
+    let snapshot =
+        ["--clone", "1", "--snapshot-on", "save me", "--snapshot-dir", second.to_str().expect("a path")];
+    let mut debian = debian_from(&first, &snapshot);
+    debian.ask("echo third > mine; rm kept; sync");
+    debian.0.send("echo sa''ve me\r");
+    assert_eq!(debian.0.end(LIMIT).0, Some(0));
+    let mut debian = debian_from(&second, &[]);
+    assert!(debian.ask("echo 3 > /proc/sys/vm/drop_caches; cat mine; ls kept").contains("third"));
+    debian.power_off();
+    assert_eq!(std::fs::metadata(disk.path()).expect("disk").modified().expect("time"), before);
 }

@@ -72,7 +72,7 @@ pub enum UsageError {
     #[error("--disk: two disks have the id {0:?}; give each its own")]
     SameId(String),
     /// They would overwrite each other.
-    #[error("--disk: {} is given twice; only disks that all are `ro` may share a file", .0.display())]
+    #[error("--disk: {} is given twice; only disks that all are `ro` or `overlay` may share a file", .0.display())]
     SameFile(PathBuf),
     /// More devices than transports.
     #[error("expected at most {VIRTIO_SLOTS} virtio devices, found {0}: leave some out, or say --rng off")]
@@ -186,7 +186,8 @@ impl MachineConfig {
             if let Some(id) = disk.id.as_ref().filter(|&id| other.id.as_ref() == Some(id)) {
                 return Err(UsageError::SameId(id.clone()));
             }
-            if other.file == disk.file && !(other.read_only && disk.read_only) {
+            let stays = |disk: &Disk| disk.read_only || disk.overlay;
+            if other.file == disk.file && !(stays(other) && stays(disk)) {
                 return Err(UsageError::SameFile(disk.file.clone()));
             }
         }

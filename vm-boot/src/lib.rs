@@ -6,6 +6,7 @@
 //! ```
 
 pub mod cli;
+pub mod clones;
 pub mod config;
 pub mod console;
 pub mod defect;

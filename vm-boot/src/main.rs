@@ -9,6 +9,7 @@ use anyhow::{Context, Error, Result};
 use clap::Parser;
 use vm_boot::cli::value::Serial;
 use vm_boot::cli::{Cli, Command, DemoArgs, RestoreArgs, RunArgs, SnapshotCommand};
+use vm_boot::clones;
 use vm_boot::config::{MachineConfig, UsageError};
 use vm_boot::console::terminal::{self, RawMode};
 use vm_boot::console::{Console, ConsoleError, Consoles, Input, Port, Reader};
@@ -63,8 +64,26 @@ fn restore(args: RestoreArgs, cpu: Option<CpuConfig>) -> Result<u8> {
     (config.stats, config.stats_file) = (args.stats, args.stats_file);
     config.snapshot_on = args.snapshot.snapshot_on;
     config.snapshot_dir = args.snapshot.snapshot_dir.unwrap_or(config.snapshot_dir);
+    if let Some(count) = args.clone {
+        config.disks.iter_mut().for_each(|disk| disk.overlay = !disk.read_only);
+        if count > 1 {
+            drop(opened);
+            return clone(count, &config);
+        }
+    }
+    if args.one_of_many {
+        clones::stay_with_parent();
+    }
     config.check()?;
     run(config, Some(opened))
+}
+
+/// Several machines cannot share one terminal.
+fn clone(count: u32, config: &MachineConfig) -> Result<u8> {
+    let own = |place: &Serial, option| (*place == Serial::Stdio).then_some(option);
+    let more = [own(&config.serial, "--serial=pty"), own(&config.virtio_console, "--virtio-console=pty")];
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    Ok(clones::run(count, &words, &more.into_iter().flatten().collect::<Vec<_>>())?)
 }
 
 fn look_at(command: SnapshotCommand) -> Result<u8> {

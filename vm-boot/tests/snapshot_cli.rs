@@ -100,8 +100,8 @@ fn what_is_damaged_foreign_or_gone_is_refused_by_name() {
         (12, "header: is damaged"),
         (20, "header: is damaged"),
         (70, "header: is damaged"),
-        (48 + 4 * 64, "machine: is damaged"),
-        (state.len() as u64 - 1, "memory: is damaged"),
+        (48 + 5 * 64, "machine: is damaged"),
+        (state.len() as u64 - 1, "disks: is damaged"),
     ] {
         flip("state", at);
         refused(&dir, &[], &["snap", part]);
@@ -113,7 +113,7 @@ fn what_is_damaged_foreign_or_gone_is_refused_by_name() {
     // Memory: in a page that is there, in one that is not, at the end.
     for at in [0x20_0001, 0x90_0000, (16 << 20) - 1] {
         flip("ram", at);
-        refused(&dir, &[], &["ram: is damaged: the memory from 0x80"]);
+        refused(&dir, &[], &["ram: is damaged: the pages from 0x80"]);
         let (code, _, err) = read(&run(&["snapshot", "verify", &dir]));
         assert_eq!((code, err.contains("ram: is damaged")), (Some(1), true), "{err}");
         flip("ram", at);
@@ -162,6 +162,30 @@ fn another_machine_than_the_saved_one_is_refused() {
     refused(&dir, &[], &["is damaged: expected 4096 bytes, found 8192"]);
     let (code, out, err) = read(&run_with_input(&["restore", &dir, "--disk", &moved], b"\nq"));
     assert_eq!((code, out.as_str()), (Some(7), "ok\n"), "{err}");
+}
+
+#[test]
+fn clones_have_consoles_of_their_own_and_leave_the_disk_alone() {
+    let files = Files::new();
+    let disk = files.write("disk", [7; 4096]);
+    let dir = saved(&files, &["--disk", &format!("file={disk},overlay")]);
+    let (code, out, err) = read(&run_with_input(&["restore", &dir, "--clone", "1"], b"\nq"));
+    assert_eq!((code, out.as_str()), (Some(7), "ok\n"), "{err}");
+    // Three at once, each on a pseudo-terminal that it tells.
+    let mut command = common::vm_boot();
+    let command = command.args(["restore", &dir, "--clone", "3", "--serial", "pty"]);
+    let mut all = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufRead::lines(std::io::BufReader::new(all.stderr.take().unwrap()));
+    for _ in 0..3 {
+        let line = said.next().unwrap().unwrap();
+        let (clone, path) = line.split_once(": console on ").unwrap();
+        assert!(clone.starts_with("vm-boot: clone "), "{line}");
+        let mut console = File::options().read(true).write(true).open(path).unwrap();
+        std::io::Write::write_all(&mut console, b"\nq").unwrap();
+    }
+    assert_eq!(common::wait(&mut all).code(), Some(7));
+    let (code, _, err) = read(&run(&["restore", &dir, "--clone", "0"]));
+    assert_eq!((code, err.contains("--clone")), (Some(2), true), "{err}");
 }
 
 #[test]

@@ -174,7 +174,8 @@ pub struct RunArgs {
     /// Mode in which the kernel starts when there is no firmware [default: auto]
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
-    /// A raw disk image: file=PATH[,ro][,id=NAME][,transport=v1|v2]; may be repeated
+    /// A raw disk image: file=PATH[,ro|,overlay][,id=NAME][,transport=v1|v2]; may be repeated. With
+    /// `overlay` the file stays as it is, and what the guest writes goes with the machine
     #[arg(long, value_name = "DISK")]
     pub disk: Vec<Disk>,
     /// Size of RAM: a number with K, M, G or T [default: 1G]

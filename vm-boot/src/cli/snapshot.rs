@@ -15,6 +15,10 @@ The machine is the one that was saved: --memory, --cpus, --cpu and --disk need n
 refused if they are not what the snapshot has. A disk must be as it was; --disk file=PATH says where it
 is now, one for each that was saved.
 
+With --clone each machine has a console of its own (a pseudo-terminal unless --serial says, where %N
+is the clone's number, as in file=log-%N), random numbers of its own, and a layer of its own over each
+disk. --clone 1 is one that leaves the disks alone, on this console.
+
 mtime goes on from where it was; the real-time clock shows the host's time.
 
 Examples:
@@ -40,6 +44,12 @@ pub struct RestoreArgs {
     /// Where a disk is now, as of `run`; may be repeated
     #[arg(long, value_name = "DISK")]
     pub disk: Vec<Disk>,
+    /// Go on with N machines at once that leave their disks alone: what they write goes with them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub clone: Option<u32>,
+    /// Set by the program that starts several clones.
+    #[arg(long, hide = true)]
+    pub one_of_many: bool,
     /// Serial port, as of `run` [default: as it was]
     #[arg(long, value_name = "WHERE")]
     pub serial: Option<Serial>,

@@ -121,6 +121,8 @@ impl FromStr for Virtio {
 pub struct Disk {
     /// Raw image on the host.
     pub file: PathBuf,
+    /// Leave the file as it is: what the guest writes goes with the machine.
+    pub overlay: bool,
     /// Refuse writes, and open the file for reading only.
     pub read_only: bool,
     /// Serial number that the guest sees.
@@ -129,13 +131,14 @@ pub struct Disk {
     pub transport: Option<Virtio>,
 }
 
-const DISK_KEYS: [&str; 4] = ["file", "ro", "id", "transport"];
+const DISK_KEYS: [&str; 5] = ["file", "ro", "overlay", "id", "transport"];
 
 impl FromStr for Disk {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let mut disk = Self { file: PathBuf::new(), read_only: false, id: None, transport: None };
+        let mut disk =
+            Self { file: PathBuf::new(), overlay: false, read_only: false, id: None, transport: None };
         let mut seen = Vec::new();
         for (position, field) in split_fields(text).into_iter().enumerate() {
             let (key, value) = match field.split_once('=') {
@@ -152,6 +155,9 @@ impl FromStr for Disk {
         if disk.file.as_os_str().is_empty() {
             return Err(ValueError::new("expected file=PATH, found no file"));
         }
+        if disk.read_only && disk.overlay {
+            return Err(ValueError::new("a disk is `ro` or has an `overlay` for its writes, not both"));
+        }
         Ok(disk)
     }
 }
@@ -164,6 +170,7 @@ impl Disk {
         match key {
             "file" => self.file = needed()?.into(),
             "ro" => self.read_only = value.as_deref().map_or(Ok(true), parse_switch)?,
+            "overlay" => self.overlay = value.as_deref().map_or(Ok(true), parse_switch)?,
             "id" => self.id = Some(disk_id(needed()?)?),
             "transport" => self.transport = Some(needed()?.parse()?),
             _ => {
@@ -290,7 +297,10 @@ mod tests {
         assert_eq!(disk.id.as_deref(), Some("root"));
         assert_eq!(disk.transport, Some(Virtio::V1));
         let plain: Disk = "root.img".parse().unwrap();
-        assert_eq!(plain, Disk { file: "root.img".into(), read_only: false, id: None, transport: None });
+        assert_eq!(
+            plain,
+            Disk { file: "root.img".into(), overlay: false, read_only: false, id: None, transport: None }
+        );
         let comma: Disk = "file=a,,b.img,ro=off".parse().unwrap();
         assert_eq!(comma, Disk { file: "a,b.img".into(), ..plain });
     }
@@ -307,6 +317,7 @@ mod tests {
             ("file=x,id=123456789012345678901", "1 to 20"),
             ("file=x,transport=v3", "v1 or v2"),
             ("file=x,ro=maybe", "on or off"),
+            ("file=x,ro,overlay", "not both"),
             ("file=x,file=y", "given twice"),
         ] {
             let message = text.parse::<Disk>().unwrap_err().to_string();

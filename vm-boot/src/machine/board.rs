@@ -8,7 +8,9 @@ use std::sync::Arc;
 use vm_cpu::hart::Cluster;
 use vm_devices::map::{self, Window};
 use vm_devices::rtc::{HostWallClock, Rtc};
-use vm_devices::virtio::{Block, Disk, EmptySlot, Entropy, Version, VirtioConsole, VirtioDevice, VirtioMmio};
+use vm_devices::virtio::{
+    Access, Block, Disk, EmptySlot, Entropy, Version, VirtioConsole, VirtioDevice, VirtioMmio,
+};
 use vm_devices::{
     Clint, ConsoleBackend, DeviceTree, Generation, MmioBus, MmioDevice, Plic, Power, PowerEvents, Uart,
 };
@@ -61,6 +63,7 @@ pub(super) struct Board {
     uart: Arc<Uart>,
     plic: Arc<Plic>,
     generation: Arc<Generation>,
+    disks: Vec<Arc<Disk>>,
     console: Option<Arc<VirtioMmio<GuestMemory, VirtioConsole>>>,
 }
 
@@ -98,6 +101,7 @@ impl Board {
             uart: uart.clone(),
             plic: plic.clone(),
             generation: generation.clone(),
+            disks: Vec::new(),
             console: None,
         };
         // The order in which they are saved and restored: the UART repeats its level as an event, which
@@ -149,6 +153,7 @@ impl Board {
         let mut slots = (0..map::VIRTIO_SLOTS).filter_map(|n| Some((map::virtio(n)?, map::virtio_irq(n)?)));
         for option in &config.disks {
             let device = open_disk(option)?;
+            self.disks.push(device.disk());
             let version = version(option.transport.unwrap_or(config.virtio));
             let (window, irq) = slots.next().ok_or(MachineError::NoSlot)?;
             self.add_transport("disk", version, device, memory, window, irq);
@@ -237,6 +242,11 @@ impl Board {
         self.parts.iter().filter_map(|part| part.kept.as_ref()).map(|(name, keep)| (name.as_str(), &**keep))
     }
 
+    /// The disks, in the order of their options.
+    pub fn disks(&self) -> &[Arc<Disk>] {
+        &self.disks
+    }
+
     /// The machine's generation id.
     pub fn generation(&self) -> &Generation {
         &self.generation
@@ -276,7 +286,12 @@ fn version(layout: Virtio) -> Version {
 
 /// An image without a single sector is a mistake, not a disk.
 fn open_disk(option: &DiskOption) -> Result<Block, MachineError> {
-    let disk = Disk::open(&option.file, option.read_only)?;
+    let access = match (option.read_only, option.overlay) {
+        (true, _) => Access::Read,
+        (false, true) => Access::Over(super::temporary::file().map_err(MachineError::Overlay)?),
+        (false, false) => Access::Write,
+    };
+    let disk = Disk::open(&option.file, access)?;
     match disk.sectors() {
         0 => Err(MachineError::EmptyDisk(option.file.clone())),
         _ => Ok(Block::new(disk, option.id.as_deref().unwrap_or_default())),

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use vm_mmu::{Backend, Perm};
 
-use super::{Machine, MachineError};
-use crate::snapshot::{self, Content, HartsRecord, MachineRecord, Opened, Reason, Refusal, SaveError, Saved};
+use super::{Machine, MachineError, temporary};
+use crate::snapshot::{
+    self, Content, HartsRecord, MachineRecord, Opened, PageFile, Reason, Refusal, SaveError, Saved, Source,
+};
 
 /// Why a snapshot could not be put in place.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +34,8 @@ impl Machine {
             source,
         })?;
         let base = self.base.lock().clone();
-        snapshot::save(dir, &Content { machine, harts, devices }, &self.memory, base.as_deref())
+        let from = Source { memory: &self.memory, base: base.as_deref(), disks: self.board.disks() };
+        snapshot::save(dir, &Content { machine, harts, devices }, &from)
     }
 
     /// Puts memory, devices and the SBI's view of the harts in place, all but the harts. None executes.
@@ -41,15 +44,27 @@ impl Machine {
         self.board.quiesce();
         self.forget_posted();
         self.set_clock(harts.clock);
-        let (file, map) = from.memory();
-        let file = file.try_clone().map_err(|error| from.refuse("ram", Reason::Host(error)))?;
-        self.map_file(file)?;
-        *self.base.lock() = Some(Arc::clone(map));
+        let file = from.memory().file().try_clone();
+        self.map_file(file.map_err(|error| from.refuse("ram", Reason::Host(error)))?)?;
+        *self.base.lock() = Some(Arc::clone(from.memory().map()));
+        self.restore_disks(from)?;
         if let Some(jit) = &self.jit {
             jit.forget();
         }
         self.board.restore(devices).map_err(|(device, reason)| from.refuse(device, reason))?;
         self.harts.restore(&harts.slots);
+        Ok(())
+    }
+
+    /// Makes disks that leave their images alone read as they did.
+    fn restore_disks(&self, from: &Opened) -> Result<(), RestoreError> {
+        for (number, disk) in self.board.disks().iter().enumerate() {
+            let saved = from.disks().get(number).and_then(Option::as_ref).map(PageFile::layer).transpose();
+            let saved = saved.map_err(|error| from.refuse(format!("disk{number}"), Reason::Host(error)))?;
+            if disk.kept().is_some() {
+                disk.go_back(saved, temporary::file().map_err(MachineError::Overlay)?);
+            }
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@ mod blob;
 mod board;
 mod error;
 mod kept;
+mod temporary;
 mod tree;
 mod wires;
 

@@ -63,11 +63,11 @@ pub enum Reason {
     /// Its bytes are not those that were written.
     #[error("is damaged: its BLAKE3 is not the one noted when it was written")]
     Digest,
-    /// Memory that differs from what was written.
-    #[error("is damaged: the memory from {gpa:#x} on is not what was written")]
-    Memory {
+    /// Pages that differ from what was written.
+    #[error("is damaged: the pages from {at:#x} on are not what was written")]
+    Pages {
         /// First address of the piece.
-        gpa: u64,
+        at: u64,
     },
     /// Its bytes mean nothing.
     #[error(transparent)]

@@ -17,7 +17,7 @@ use crate::config::MachineConfig;
 use crate::console::{Console, Consoles};
 use crate::runtime::Runtime;
 
-const NAMES: [&str; 4] = ["machine", "harts", "devices", "memory"];
+const NAMES: [&str; 5] = ["machine", "harts", "devices", "memory", "disks"];
 
 fn consoles() -> Consoles {
     Consoles { serial: Arc::new(Console::new(Box::new(sink())).unwrap()), virtio: None }
@@ -117,7 +117,7 @@ fn what_no_machine_can_be_is_refused_by_its_part() {
     assert!(harts(&|h| h.harts[0].hart.x[0] = 1).contains("hart 0: x0"));
     assert!(harts(&|h| h.harts.swap(0, 1)).contains("hart 0: expected hart 0 in mhartid, found 1"));
     assert!(harts(&|h| h.slots[1].state = 9).contains("hart 1"));
-    let mut map = (**content.memory().1).clone();
+    let mut map = (**content.memory().map()).clone();
     map.chunks[0].index += 1000;
     assert!(refused(MEMORY.0, super::codec::encode(&map).unwrap()).contains("memory: is not valid"));
 }

@@ -97,6 +97,8 @@ impl PlaceRecord {
 pub struct DiskRecord {
     /// The image.
     pub file: HostPath,
+    /// The image stays as it is: what was written is in the snapshot.
+    pub overlay: bool,
     /// The guest cannot write to it.
     pub read_only: bool,
     /// Serial number.
@@ -284,6 +286,7 @@ impl DiskRecord {
         let (length, modified) = facts(&disk.file)?;
         Ok(DiskRecord {
             file: HostPath::of(&disk.file)?,
+            overlay: disk.overlay,
             read_only: disk.read_only,
             id: disk.id.clone(),
             legacy: disk.transport.unwrap_or(virtio) == Virtio::V1,
@@ -308,7 +311,7 @@ impl DiskRecord {
             same(&part, Some(format!("id {id}")), format!("id {}", self.id.as_deref().unwrap_or("none")))?;
         }
         let transport = Some(if self.legacy { Virtio::V1 } else { Virtio::V2 });
-        Ok(Disk { file, read_only: self.read_only, id: self.id.clone(), transport })
+        Ok(Disk { file, overlay: self.overlay, read_only: self.read_only, id: self.id.clone(), transport })
     }
 }
 

@@ -1,7 +1,8 @@
-//! Which pages of guest memory the file `ram` holds, and what their bytes were.
+//! Which pages a file holds, and what their bytes were: `ram`, or what was written to a disk.
 //!
-//! Memory is looked at in chunks of 2 MiB. A chunk that is listed has a bit for each page that the file
-//! holds, and the BLAKE3 of the bytes of those pages, one after the other. All other pages are zeros.
+//! It is looked at in chunks of 2 MiB. A chunk that is listed has a bit for each page that the file holds,
+//! and the BLAKE3 of the bytes of those pages, one after the other. All other pages are zeros in memory, and
+//! of a disk what the image has.
 
 use serde::{Deserialize, Serialize};
 use vm_mmu::PAGE;
@@ -54,11 +55,11 @@ pub struct Chunk {
     pub digest: [u8; 32],
 }
 
-/// The map of the file `ram`.
+/// The map of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageMap {
-    /// Bytes of guest memory, and of the file.
-    pub memory: u64,
+    /// Bytes of the file.
+    pub size: u64,
     /// By their number, ascending.
     pub chunks: Vec<Chunk>,
 }
@@ -81,10 +82,19 @@ impl PageMap {
         self.chunks.iter().map(|chunk| chunk.pages.count() * PAGE).sum()
     }
 
-    /// Checks that this can be the map of `memory` bytes.
-    pub fn check(&self, memory: u64) -> Result<(), String> {
-        if self.memory != memory {
-            return Err(format!("expected a map of {memory} bytes, found one of {}", self.memory));
+    /// The pages that the file holds, by number, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        self.chunks.iter().flat_map(|chunk| {
+            let first = u64::from(chunk.index) * CHUNK_PAGES as u64;
+            let pages = (0..CHUNK_PAGES).filter(|&page| chunk.pages.contains(page));
+            pages.map(move |page| first + page as u64)
+        })
+    }
+
+    /// Checks that this can be the map of `size` bytes.
+    pub fn check(&self, size: u64) -> Result<(), String> {
+        if self.size != size {
+            return Err(format!("expected a map of {size} bytes, found one of {}", self.size));
         }
         let mut next = 0;
         for chunk in &self.chunks {
@@ -92,10 +102,10 @@ impl PageMap {
                 return Err(format!("expected chunks in order, found {} after {next}", chunk.index));
             }
             next = u64::from(chunk.index) + 1;
-            let left = memory.saturating_sub(u64::from(chunk.index) * CHUNK) / PAGE;
+            let left = size.saturating_sub(u64::from(chunk.index) * CHUNK) / PAGE;
             let last = chunk.pages.runs().last().map_or(0, |(first, count)| (first + count) as u64);
             if last == 0 || last > left {
-                return Err(format!("expected pages within memory in chunk {}", chunk.index));
+                return Err(format!("expected pages within {size} bytes in chunk {}", chunk.index));
             }
         }
         Ok(())
@@ -125,7 +135,7 @@ mod tests {
     #[test]
     fn a_map_that_no_memory_has_is_refused() {
         let chunk = |index, pages: &[usize]| Chunk { index, pages: set(pages), digest: [0; 32] };
-        let map = |chunks| PageMap { memory: CHUNK + 2 * PAGE, chunks };
+        let map = |chunks| PageMap { size: CHUNK + 2 * PAGE, chunks };
         let good = map(vec![chunk(0, &[511]), chunk(1, &[1])]);
         assert_eq!(good.check(CHUNK + 2 * PAGE), Ok(()));
         assert!(good.check(2 * CHUNK).is_err());

@@ -1,4 +1,5 @@
-//! The file `ram`: guest memory, each page at its own offset, zeros left out as holes.
+//! The files of pages, each page at its own offset: `ram` is guest memory, its zeros left out as holes;
+//! `disk0` and so on are what was written to disks that leave their images alone.
 //!
 //! Writing and checking share the work out by chunks to a few threads.
 
@@ -10,6 +11,9 @@ use std::thread;
 
 use parking_lot::Mutex;
 use rustix::fs::{SeekFrom, seek};
+use vm_devices::virtio::Disk;
+use vm_devices::virtio::block::SECTOR;
+use vm_devices::virtio::block::overlay::{CLUSTER, Clusters};
 use vm_mmu::{AddressSpace, PAGE};
 
 use super::error::{Reason, SaveError};
@@ -17,6 +21,7 @@ use super::pages::{CHUNK, CHUNK_PAGES, Chunk, PageMap, PageSet};
 
 /// More threads than this do not make a disk faster.
 const MOST_THREADS: usize = 4;
+const _: () = assert!(CLUSTER == PAGE, "a cluster of a disk is a page of its file");
 static ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
 /// Writes all memory that is not zeros to `file`. `base` is the map of the file that memory was restored
@@ -39,20 +44,44 @@ pub fn write(memory: &AddressSpace, base: Option<&PageMap>, file: &File) -> Resu
                 held.insert(page);
             }
         }
-        if held.count() == 0 {
-            return Ok(None);
-        }
-        for (page, bytes) in runs(&held, buf) {
-            file.write_all_at(bytes, (first + page) as u64 * PAGE).map_err(failed)?;
-        }
-        Ok(Some(Chunk { index: index as u32, pages: held, digest: digest(&held, buf) }))
+        put(index, &held, buf, file).map_err(failed)
     })?;
-    Ok(PageMap { memory: size, chunks })
+    Ok(PageMap { size, chunks })
+}
+
+/// Writes what a disk has that its image has not to `file`. Nothing may write to it meanwhile.
+pub fn write_disk(disk: &Disk, kept: &Clusters, file: &File) -> Result<PageMap, SaveError> {
+    let failed = |source| SaveError::Host { action: "write", path: "disk".into(), source };
+    let size = (disk.sectors() * SECTOR).next_multiple_of(PAGE);
+    file.set_len(size).map_err(failed)?;
+    let chunks = each_chunk::<_, SaveError>(size, |index, buf| {
+        let first = index * CHUNK_PAGES;
+        let mut held = PageSet::default();
+        let pages = (0..buf.len() / PAGE as usize).filter(|&page| kept.contains((first + page) as u64));
+        for page in pages {
+            let bytes = &mut buf[page * PAGE as usize..][..PAGE as usize];
+            disk.read_cluster((first + page) as u64, bytes).map_err(failed)?;
+            held.insert(page);
+        }
+        put(index, &held, buf, file).map_err(failed)
+    })?;
+    Ok(PageMap { size, chunks })
+}
+
+/// Writes the pages of a chunk to their places; gives the chunk, unless it has none.
+fn put(index: usize, held: &PageSet, buf: &[u8], file: &File) -> io::Result<Option<Chunk>> {
+    if held.count() == 0 {
+        return Ok(None);
+    }
+    for (page, bytes) in runs(held, buf) {
+        file.write_all_at(bytes, (index * CHUNK_PAGES + page) as u64 * PAGE)?;
+    }
+    Ok(Some(Chunk { index: index as u32, pages: *held, digest: digest(held, buf) }))
 }
 
 /// Checks that `file` holds what `map` says, and nothing else. `start` is the address of its first byte.
 pub fn verify(file: &File, map: &PageMap, start: u64) -> Result<(), Reason> {
-    each_chunk(map.memory, |index, buf| {
+    each_chunk(map.size, |index, buf| {
         let offset = index as u64 * CHUNK;
         let held = map.chunk(index as u64);
         // A file that is all hole here needs no look.
@@ -64,7 +93,7 @@ pub fn verify(file: &File, map: &PageMap, start: u64) -> Result<(), Reason> {
         let others = buf.chunks_exact(PAGE as usize).enumerate().filter(|&(page, _)| !pages.contains(page));
         let clean = others.into_iter().all(|(_, bytes)| *bytes == ZEROS);
         if !clean || held.is_some_and(|chunk| chunk.digest != digest(&pages, buf)) {
-            return Err(Reason::Memory { gpa: start + offset });
+            return Err(Reason::Pages { at: start + offset });
         }
         Ok(None)
     })
@@ -202,7 +231,7 @@ mod tests {
             file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();
             let refused = verify(&file, &map, BASE).unwrap_err();
             let chunk = BASE + offset / CHUNK * CHUNK;
-            assert!(matches!(refused, Reason::Memory { gpa } if gpa == chunk), "{offset:#x}: {refused}");
+            assert!(matches!(refused, Reason::Pages { at } if at == chunk), "{offset:#x}: {refused}");
             file.write_all_at(&byte, offset).unwrap();
             verify(&file, &map, BASE).unwrap();
         }

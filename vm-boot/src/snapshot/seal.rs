@@ -1,7 +1,7 @@
-//! The file `seal`: that `ram` was whole, and how the host's file system knew it then.
+//! The file `seal`: that the files of pages were whole, and how the host's file system knew them then.
 //!
 //! Reading all of guest memory to check it takes longer than everything else about a restore. So what was
-//! checked once is not checked again as long as the file is the same one (device, number, length) and the
+//! checked once is not checked again as long as each file is the same one (device, number, length) and the
 //! host has noted no change to it since (`mtime`, `ctime`). Anything else (another disk, a copied file, a
 //! seal that is missing or damaged) only means that memory is checked again. What the medium itself
 //! forgets, `vm-boot snapshot verify` finds.
@@ -26,6 +26,12 @@ const GRAIN: Duration = Duration::from_millis(20);
 struct Seal {
     /// The header's digest: which snapshot it is of.
     snapshot: [u8; 32],
+    files: Vec<Facts>,
+}
+
+/// What the host knows of a file.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Facts {
     device: u64,
     number: u64,
     length: u64,
@@ -34,10 +40,16 @@ struct Seal {
 }
 
 impl Seal {
-    fn of(ram: &File, snapshot: [u8; 32]) -> io::Result<Seal> {
-        let facts = ram.metadata()?;
-        Ok(Seal {
-            snapshot,
+    fn of(files: &[&File], snapshot: [u8; 32]) -> io::Result<Seal> {
+        let files = files.iter().map(|file| Facts::of(file)).collect::<io::Result<_>>()?;
+        Ok(Seal { snapshot, files })
+    }
+}
+
+impl Facts {
+    fn of(file: &File) -> io::Result<Facts> {
+        let facts = file.metadata()?;
+        Ok(Facts {
             device: facts.dev(),
             number: facts.ino(),
             length: facts.len(),
@@ -55,23 +67,23 @@ impl Seal {
     }
 }
 
-/// The bytes of a seal for `ram`, which is whole and synced.
-pub fn make(ram: &File, snapshot: [u8; 32]) -> io::Result<Vec<u8>> {
-    let seal = Seal::of(ram, snapshot)?;
-    seal.settle();
+/// The bytes of a seal for `files`, which are whole and synced.
+pub fn make(files: &[&File], snapshot: [u8; 32]) -> io::Result<Vec<u8>> {
+    let seal = Seal::of(files, snapshot)?;
+    seal.files.iter().for_each(Facts::settle);
     codec::encode(&seal).map_err(io::Error::other)
 }
 
-/// Whether `ram` is what was sealed in `dir`.
-pub fn holds(dir: &Path, ram: &File, snapshot: [u8; 32]) -> bool {
+/// Whether `files` are what was sealed in `dir`.
+pub fn holds(dir: &Path, files: &[&File], snapshot: [u8; 32]) -> bool {
     let sealed = fs::read(dir.join(SEAL)).ok().and_then(|bytes| codec::decode::<Seal>(&bytes).ok());
-    sealed.is_some_and(|sealed| Seal::of(ram, snapshot).is_ok_and(|now| now == sealed))
+    sealed.is_some_and(|sealed| Seal::of(files, snapshot).is_ok_and(|now| now == sealed))
 }
 
-/// Seals `ram` anew, which was checked. A directory that cannot be written to is checked again next time.
-pub fn renew(dir: &Path, ram: &File, snapshot: [u8; 32]) {
+/// Seals `files` anew, which were checked. A directory that cannot be written to is checked again next time.
+pub fn renew(dir: &Path, files: &[&File], snapshot: [u8; 32]) {
     let draft = dir.join(format!(".{SEAL}-{}", std::process::id()));
-    let put = make(ram, snapshot)
+    let put = make(files, snapshot)
         .and_then(|bytes| fs::write(&draft, bytes))
         .and_then(|()| fs::rename(&draft, dir.join(SEAL)));
     if let Err(error) = put {
@@ -93,21 +105,22 @@ mod tests {
         let path = dir.path().join("ram");
         fs::write(&path, [1; 8192]).unwrap();
         let ram = File::options().read(true).write(true).open(&path).unwrap();
-        assert!(!holds(dir.path(), &ram, [1; 32]));
-        renew(dir.path(), &ram, [1; 32]);
-        assert!(holds(dir.path(), &ram, [1; 32]) && !holds(dir.path(), &ram, [2; 32]));
+        assert!(!holds(dir.path(), &[&ram], [1; 32]));
+        renew(dir.path(), &[&ram], [1; 32]);
+        assert!(holds(dir.path(), &[&ram], [1; 32]) && !holds(dir.path(), &[&ram], [2; 32]));
         // Also with its old time put back.
         let before = ram.metadata().unwrap().modified().unwrap();
         ram.write_all_at(&[2], 77).unwrap();
-        assert!(!holds(dir.path(), &ram, [1; 32]));
+        assert!(!holds(dir.path(), &[&ram], [1; 32]));
         ram.set_modified(before).unwrap();
-        assert!(!holds(dir.path(), &ram, [1; 32]));
-        renew(dir.path(), &ram, [1; 32]);
-        assert!(holds(dir.path(), &ram, [1; 32]));
+        assert!(!holds(dir.path(), &[&ram], [1; 32]));
+        renew(dir.path(), &[&ram], [1; 32]);
+        assert!(holds(dir.path(), &[&ram], [1; 32]));
+        assert!(!holds(dir.path(), &[&ram, &ram], [1; 32]) && !holds(dir.path(), &[], [1; 32]));
         fs::write(dir.path().join(SEAL), "broken").unwrap();
-        assert!(!holds(dir.path(), &ram, [1; 32]));
+        assert!(!holds(dir.path(), &[&ram], [1; 32]));
         fs::copy(&path, dir.path().join("copy")).unwrap();
-        renew(dir.path(), &ram, [1; 32]);
-        assert!(!holds(dir.path(), &File::open(dir.path().join("copy")).unwrap(), [1; 32]));
+        renew(dir.path(), &[&ram], [1; 32]);
+        assert!(!holds(dir.path(), &[&File::open(dir.path().join("copy")).unwrap()], [1; 32]));
     }
 }

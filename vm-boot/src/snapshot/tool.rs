@@ -24,11 +24,11 @@ pub fn list(dirs: &[PathBuf]) -> io::Result<String> {
         format!("{:<24} {:>8} {:>8} {:>5} {:>6}  STATE\n", "SNAPSHOT", "RAM", "HELD", "HARTS", "AGE");
     for dir in found {
         let name = dir.display();
-        let _ = match Opened::read(&dir).map_err(|(part, reason)| reason.of(&dir, part)) {
+        let _ = match Opened::read(&dir) {
             Ok(snapshot) => {
                 let machine = &snapshot.content().machine;
                 let state = if snapshot.is_sealed() { "whole" } else { "not checked" };
-                let (memory, held) = (machine.memory / MIB, snapshot.memory().1.held().div_ceil(MIB));
+                let (memory, held) = (machine.memory / MIB, snapshot.memory().map().held().div_ceil(MIB));
                 writeln!(
                     text,
                     "{name:<24} {memory:>7}M {held:>7}M {:>5} {:>6}  {state}",
@@ -83,14 +83,14 @@ fn age(dir: &Path) -> String {
 
 /// All that there is to know of a snapshot, but for its memory.
 pub fn inspect(dir: &Path) -> Result<String, Refusal> {
-    let snapshot = Opened::read(dir).map_err(|(part, reason)| reason.of(dir, part))?;
+    let snapshot = Opened::read(dir)?;
     let content = snapshot.content();
     let machine = &content.machine;
     let mut text = format!(
         "program  vm-boot {}\nmemory   {} MiB, {} KiB of it not zeros\nharts    {} ({}, {})\n",
         machine.program,
         machine.memory / MIB,
-        snapshot.memory().1.held() >> 10,
+        snapshot.memory().map().held() >> 10,
         machine.cpus,
         machine.cpu.isa_string(),
         machine.cpu.mmu_type(),
@@ -106,8 +106,17 @@ pub fn inspect(dir: &Path) -> Result<String, Refusal> {
         let _ = writeln!(text, "append   {append}");
     }
     for disk in &machine.disks {
-        let access = if disk.read_only { ", read only" } else { "" };
+        let access = match (disk.read_only, disk.overlay) {
+            (true, _) => ", read only",
+            (false, true) => ", left as it is",
+            (false, false) => "",
+        };
         let _ = writeln!(text, "disk     {} ({} bytes{access})", disk.file.path().display(), disk.length);
+    }
+    for (number, layer) in snapshot.disks().iter().enumerate() {
+        if let Some(layer) = layer {
+            let _ = writeln!(text, "layer    of disk {number}: {} KiB", layer.map().held() >> 10);
+        }
     }
     for (id, vcpu) in content.harts.harts.iter().enumerate() {
         let (pc, mode) = (vcpu.hart.pc, vcpu.hart.csr.prv);
@@ -136,8 +145,8 @@ fn describe(blob: &BlobRecord) -> String {
 
 /// Checks every byte of a snapshot, sealed or not; says how much it was.
 pub fn verify(dir: &Path) -> Result<String, Refusal> {
-    let snapshot = Opened::read(dir).map_err(|(part, reason)| reason.of(dir, part))?;
+    let snapshot = Opened::read(dir)?;
     snapshot.verify()?;
-    let held = snapshot.memory().1.held() >> 10;
+    let held = snapshot.memory().map().held() >> 10;
     Ok(format!("{}: whole, {held} KiB of memory\n", dir.display()))
 }

@@ -14,7 +14,7 @@ use super::driver::*;
 use super::wires::{BufferConsole, RecordedLine};
 use crate::bus::MmioDevice;
 use crate::snapshot::Snapshot;
-use crate::virtio::{Block, Disk, Entropy, Version, VirtioConsole, VirtioDevice, VirtioMmio};
+use crate::virtio::{Access, Block, Disk, Entropy, Version, VirtioConsole, VirtioDevice, VirtioMmio};
 use std::io::Write;
 use std::sync::Arc;
 use virtio_bindings::virtio_mmio::*;
@@ -202,7 +202,8 @@ pub fn torture(script: &[u8]) {
 fn torture_block(script: &[u8], version: Version, read_only: bool) {
     let mut image = tempfile::NamedTempFile::new().expect("the host has room for a file");
     image.write_all(&[0xd1; DISK]).expect("the host has room for a file");
-    let disk = Disk::open(image.path(), read_only).expect("nobody else uses the file");
+    let disk = Disk::open(image.path(), if read_only { Access::Read } else { Access::Write })
+        .expect("nobody else uses the file");
     torture_device(script, version, Block::new(disk, "garbage"), 1, |_| {});
     let bytes = std::fs::read(image.path()).expect("the file is there");
     assert_eq!(bytes.len(), DISK, "the disk keeps its length");

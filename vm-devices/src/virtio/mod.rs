@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use virtio_bindings::{virtio_config, virtio_ring};
 use vm_memory::GuestMemory;
 
-pub use block::{Block, Disk, DiskError};
+pub use block::{Access, Block, Disk, DiskError};
 pub use console::VirtioConsole;
 pub use entropy::Entropy;
 pub use mmio::{EmptySlot, Version, VirtioMmio, VirtioState};

@@ -5,6 +5,8 @@
 //! lies behind the file's end reads as zeroes.
 
 use super::super::host;
+use super::overlay::{Clusters, Layer, Layers};
+use parking_lot::RwLock;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
@@ -46,25 +48,44 @@ pub struct Disk {
     file: File,
     sectors: u64,
     read_only: bool,
+    /// Where stores go, if the image is to stay as it is.
+    layers: Option<RwLock<Layers>>,
+}
+
+/// What may become of an image.
+#[derive(Debug)]
+pub enum Access {
+    /// Nothing: the guest cannot store.
+    Read,
+    /// The guest's stores go to it.
+    Write,
+    /// It stays as it is: stores go to this empty file.
+    Over(File),
 }
 
 impl Disk {
     /// Opens and locks the image at `path`.
-    pub fn open(path: &Path, read_only: bool) -> Result<Disk, DiskError> {
+    pub fn open(path: &Path, access: Access) -> Result<Disk, DiskError> {
+        let alone = matches!(access, Access::Write);
         let open = |source| DiskError::Open { path: path.to_owned(), source };
         let kind = path.metadata().map_err(open)?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
             return Err(DiskError::Kind { path: path.to_owned() });
         }
-        let mut file = OpenOptions::new().read(true).write(!read_only).open(path).map_err(open)?;
-        match if read_only { file.try_lock_shared() } else { file.try_lock() } {
+        let mut file = OpenOptions::new().read(true).write(alone).open(path).map_err(open)?;
+        match if alone { file.try_lock() } else { file.try_lock_shared() } {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DiskError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(open(source)),
         }
         // The length of a block device is not in its metadata.
         let bytes = file.seek(SeekFrom::End(0)).map_err(open)?;
-        Ok(Disk { file, sectors: bytes.div_ceil(SECTOR), read_only })
+        let read_only = matches!(access, Access::Read);
+        let layers = match access {
+            Access::Over(top) => Some(RwLock::new(Layers::new(None, top))),
+            Access::Read | Access::Write => None,
+        };
+        Ok(Disk { file, sectors: bytes.div_ceil(SECTOR), read_only, layers })
     }
 
     /// Capacity in sectors.
@@ -77,9 +98,33 @@ impl Disk {
         self.read_only
     }
 
+    /// The clusters that differ from the image; `None` if stores go to the image itself.
+    pub fn kept(&self) -> Option<Clusters> {
+        self.layers.as_ref().map(|layers| layers.read().kept())
+    }
+
+    /// What a cluster of a disk that leaves its image alone reads as.
+    pub fn read_cluster(&self, cluster: u64, bytes: &mut [u8]) -> io::Result<()> {
+        match &self.layers {
+            Some(layers) => layers.read().read_cluster(&self.file, cluster, bytes),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Makes a disk that leaves its image alone read as the image under `saved`; `top` is an empty file for
+    /// what is stored from now on.
+    pub fn go_back(&self, saved: Option<Layer>, top: File) {
+        if let Some(layers) = &self.layers {
+            *layers.write() = Layers::new(saved, top);
+        }
+    }
+
     /// Fills `slices` from `sector` on.
     pub(super) fn read<B: BitmapSlice>(&self, sector: u64, slices: &[VolatileSlice<B>]) -> io::Result<()> {
-        let mut there = host::read_at(&self.file, slices, sector * SECTOR)?;
+        let mut there = match &self.layers {
+            Some(layers) => layers.read().read(&self.file, slices, sector * SECTOR)?,
+            None => host::read_at(&self.file, slices, sector * SECTOR)?,
+        };
         for slice in slices {
             let len = slice.len() as u64;
             if there < len {
@@ -92,17 +137,23 @@ impl Disk {
 
     /// Stores `slices` from `sector` on.
     pub(super) fn write<B: BitmapSlice>(&self, sector: u64, slices: &[VolatileSlice<B>]) -> io::Result<()> {
-        host::write_at(&self.file, slices, sector * SECTOR)
+        match &self.layers {
+            Some(layers) => layers.read().write(&self.file, slices, sector * SECTOR),
+            None => host::write_at(&self.file, slices, sector * SECTOR),
+        }
     }
 
-    /// Returns once everything stored is on stable storage.
+    /// Returns once everything stored is on stable storage; what goes with the machine needs none.
     pub(super) fn flush(&self) -> io::Result<()> {
-        self.file.sync_data()
+        if self.layers.is_some() { Ok(()) } else { self.file.sync_data() }
     }
 
     /// Gives the range back to the host; its content no longer matters. A host
     /// that cannot do so has nothing to do.
     pub(super) fn discard(&self, sector: u64, sectors: u64) -> io::Result<()> {
+        if self.layers.is_some() {
+            return Ok(());
+        }
         match host::punch_hole(&self.file, sector * SECTOR, sectors * SECTOR) {
             Err(error) if unsupported(&error) => Ok(()),
             result => result,
@@ -112,6 +163,9 @@ impl Disk {
     /// Makes the range read as zeroes; with `unmap` its blocks may be given back.
     pub(super) fn write_zeroes(&self, sector: u64, sectors: u64, unmap: bool) -> io::Result<()> {
         let (offset, len) = (sector * SECTOR, sectors * SECTOR);
+        if let Some(layers) = &self.layers {
+            return layers.read().zero(&self.file, offset, len);
+        }
         let result = match unmap {
             true => host::punch_hole(&self.file, offset, len),
             false => host::zero_range(&self.file, offset, len),
@@ -159,7 +213,7 @@ mod tests {
         let path = dir.path().join("disk");
         for (bytes, sectors) in [(0, 0), (1, 1), (512, 1), (513, 2), (1 << 20, 2048)] {
             fs::write(&path, vec![1; bytes]).unwrap();
-            assert_eq!(Disk::open(&path, true).unwrap().sectors(), sectors);
+            assert_eq!(Disk::open(&path, Access::Read).unwrap().sectors(), sectors);
         }
     }
 
@@ -168,21 +222,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
         fs::write(&path, [0; 512]).unwrap();
-        let writer = Disk::open(&path, false).unwrap();
-        for read_only in [true, false] {
-            let error = Disk::open(&path, read_only).unwrap_err();
+        let writer = Disk::open(&path, Access::Write).unwrap();
+        for access in [Access::Read, Access::Write, Access::Over(tempfile::tempfile().unwrap())] {
+            let error = Disk::open(&path, access).unwrap_err();
             assert!(matches!(&error, DiskError::InUse { path: in_use } if *in_use == path), "{error}");
         }
         drop(writer);
-        let _readers = [Disk::open(&path, true).unwrap(), Disk::open(&path, true).unwrap()];
-        assert!(matches!(Disk::open(&path, false), Err(DiskError::InUse { .. })));
+        let _readers = [Disk::open(&path, Access::Read).unwrap(), Disk::open(&path, Access::Read).unwrap()];
+        assert!(matches!(Disk::open(&path, Access::Write), Err(DiskError::InUse { .. })));
     }
 
     #[test]
     fn what_is_no_disk_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(Disk::open(dir.path(), true), Err(DiskError::Kind { .. })));
-        assert!(matches!(Disk::open(&dir.path().join("none"), true), Err(DiskError::Open { .. })));
+        assert!(matches!(Disk::open(dir.path(), Access::Read), Err(DiskError::Kind { .. })));
+        assert!(matches!(Disk::open(&dir.path().join("none"), Access::Read), Err(DiskError::Open { .. })));
     }
 
     #[test]
@@ -190,7 +244,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
         fs::write(&path, [0xaa; 16 * 512]).unwrap();
-        let disk = Disk::open(&path, false).unwrap();
+        let disk = Disk::open(&path, Access::Write).unwrap();
         disk.write_zeroes(1, 2, false).unwrap();
         disk.write_zeroes(4, 2, true).unwrap();
         disk.store_zeroes(7 * SECTOR, 2 * SECTOR).unwrap();

@@ -9,11 +9,12 @@
 //! is answered with IOERR or UNSUPP before anything is read or stored.
 
 mod disk;
+pub mod overlay;
 mod request;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{Disk, DiskError, SECTOR};
+pub use disk::{Access, Disk, DiskError, SECTOR};
 
 use super::chain::{self, Chain, Malformed};
 use super::{Deferred, Outcome, VirtioDevice, bit};
@@ -84,6 +85,11 @@ impl Block {
         let config = config(disk.sectors());
         let counters = Arc::default();
         Block { disk: Arc::new(disk), serial: id, config, write_through: true, counters }
+    }
+
+    /// The disk; shared, because the device itself goes into its transport.
+    pub fn disk(&self) -> Arc<Disk> {
+        self.disk.clone()
     }
 
     /// What the device did; shared, because the device itself goes into its

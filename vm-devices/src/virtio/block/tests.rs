@@ -50,7 +50,10 @@ impl Rig {
         fs::write(&path, image).unwrap();
         let mem = Arc::new(Memory::from_ranges(&[(GuestAddress(RAM), RAM_SIZE)]).unwrap());
         let line = Arc::new(RecordedLine::default());
-        let block = Block::new(Disk::open(&path, read_only).unwrap(), "serial-number-that-is-long");
+        let block = Block::new(
+            Disk::open(&path, if read_only { Access::Read } else { Access::Write }).unwrap(),
+            "serial-number-that-is-long",
+        );
         let counters = block.counters();
         let transport = VirtioMmio::new(version, block, mem.clone(), line.clone());
         Rig { mem, line, transport, counters, version, path, _dir: dir }
@@ -344,7 +347,7 @@ fn restore_in_mid_use_continues_on_the_same_disk() {
 
     let copy = rig.path.with_extension("copy");
     fs::copy(&rig.path, &copy).unwrap();
-    let block = Block::new(Disk::open(&copy, false).unwrap(), "");
+    let block = Block::new(Disk::open(&copy, Access::Write).unwrap(), "");
     let counters = block.counters();
     let line = Arc::new(RecordedLine::default());
     let fresh = VirtioMmio::new(Version::Modern, block, rig.mem.clone(), line.clone());
