@@ -80,7 +80,7 @@ fn whatever_the_bytes_nothing_panics() {
             Ok(())
         })
         .unwrap();
-    assert!(started.get() > 20, "registers and memory can hold anything: {} started", started.get());
+    assert!(started.get() > 4, "registers and memory can hold anything: {} started", started.get());
 }
 
 #[test]
