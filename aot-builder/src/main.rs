@@ -1,2 +1,69 @@
-//! aot-builder
-fn main() {}
+//! Makes, signs and shows images of code translated ahead of time. One file a command.
+
+mod file;
+mod inspect;
+mod keygen;
+mod listing;
+mod sign;
+mod verify;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  aot-builder keygen builder                 make builder.key, to sign with, and builder.pub
+  aot-builder sign image.aot --key new.key   vouch for an image with another key
+  aot-builder verify image.aot --aot-trust keys/
+  aot-builder inspect image.aot --unit 0     guest and host instructions of the hottest unit
+
+Exit code: 1 if something is refused or cannot be done, 2 if the command was wrong.";
+
+/// Translates code of RISC-V guests ahead of time.
+#[derive(Debug, Parser)]
+#[command(name = "aot-builder", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a pair of keys
+    #[command(after_help = keygen::NOTES)]
+    Keygen(keygen::Args),
+    /// Sign an image anew, with another key or under another version
+    Sign(sign::Args),
+    /// Check every byte of images, and that they are signed by a trusted key
+    #[command(after_help = verify::NOTES)]
+    Verify(verify::Args),
+    /// Tell what is in an image, whoever signed it
+    Inspect(inspect::Args),
+}
+
+fn main() -> ExitCode {
+    let told = match Cli::parse().command {
+        Command::Keygen(args) => keygen::run(&args),
+        Command::Sign(args) => sign::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    match told.and_then(|text| tell(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("aot-builder: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to standard output; a reader that has seen enough is no failure.
+fn tell(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}

@@ -141,7 +141,7 @@ impl Image {
         if !host.cpu_level.covers(&level) {
             return Err(ImageError::Level { expected: host.cpu_level.clone(), found: level });
         }
-        trust.admit(&header.key, &header.guest, header.version)?;
+        trust.admit(&header)?;
         Image::decode(file, header, host.shared_words)
     }
 

@@ -26,7 +26,7 @@ pub mod trust;
 pub mod unit;
 
 pub use error::ImageError;
-pub use header::{Header, Section};
+pub use header::{Header, PAGE, Section};
 pub use image::{About, Host, Image, Place};
 pub use index::Way;
 pub use keys::KeyId;

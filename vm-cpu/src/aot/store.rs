@@ -20,7 +20,7 @@ use thiserror::Error;
 use super::draft::{Draft, is_left_over};
 use super::error::ImageError;
 use super::header::{self, Header};
-use super::image::{Host, Image};
+use super::image::Image;
 use super::trust::Trust;
 
 /// What the names of images end in.
@@ -78,11 +78,11 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads all of it, and takes it for an image of `host` if `trust` does.
-    pub fn verify(&self, trust: &Trust, host: &Host) -> Result<Image, StoreError> {
+    /// Checks every byte of it, and that `trust` takes it, for whatever host.
+    pub fn verify(&self, trust: &Trust) -> Result<Image, StoreError> {
         let file = fs::read(&self.path).map_err(host_error("read", &self.path))?;
-        let read = Image::read(&file, trust, host);
-        read.map_err(|error| StoreError::Image { path: self.path.clone(), error })
+        let image = Image::open(&file).and_then(|image| trust.admit(image.header()).map(|()| image));
+        image.map_err(|error| StoreError::Image { path: self.path.clone(), error })
     }
 }
 
@@ -320,16 +320,16 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_run_only_if_it_is_trusted_as_a_whole() {
+    fn an_image_is_verified_as_a_whole() {
         let dir = tempfile::tempdir().unwrap();
         let store = filled(dir.path());
         let entry = &store.of_guest("b").unwrap()[0];
-        let host = Host { cpu_level: "x86-64-v3,aes".parse().unwrap(), ..sample::host() };
-        entry.verify(&sample::trust(), &host).unwrap();
+        entry.verify(&sample::trust()).unwrap();
+        assert!(entry.verify(&Trust::of([])).unwrap_err().to_string().contains("which is not trusted"));
         let mut bytes = fs::read(&entry.path).unwrap();
         bytes[5000] ^= 1;
         fs::write(&entry.path, &bytes).unwrap();
-        let refused = entry.verify(&sample::trust(), &host).unwrap_err().to_string();
+        let refused = entry.verify(&sample::trust()).unwrap_err().to_string();
         assert!(refused.contains("aot: is damaged: the BLAKE3 of section text"), "{refused}");
         assert_eq!(&store.of_guest("b").unwrap()[0], entry, "the header is as it was");
     }

@@ -30,6 +30,7 @@ use toml::value::Datetime;
 
 use super::day::Day;
 use super::error::ImageError;
+use super::header::Header;
 use super::keys::{self, KeyError, KeyId};
 
 /// The file beside the keys.
@@ -154,13 +155,15 @@ impl Trust {
         self.standing(KeyId::of(key)).map(|(key, _)| key)
     }
 
-    /// Whether a key may have signed this version for a guest.
-    pub(super) fn admit(&self, key: &[u8; 32], guest: &str, version: u64) -> Result<(), ImageError> {
+    /// Refuses what a header says, unless its key may sign this version for the guest. That the key has signed it
+    /// is another matter.
+    pub fn admit(&self, header: &Header) -> Result<(), ImageError> {
+        let Header { key, guest, version, .. } = header;
         let (_, limits) = self.standing(KeyId::of(key))?;
         let expected = self.minimum.get(guest).copied().unwrap_or(0).max(limits.minimum);
-        match version >= expected {
+        match *version >= expected {
             true => Ok(()),
-            false => Err(ImageError::Rollback { guest: guest.to_owned(), expected, found: version }),
+            false => Err(ImageError::Rollback { guest: guest.clone(), expected, found: *version }),
         }
     }
 

@@ -1,0 +1,99 @@
+//! `inspect`: images described, for people.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use vm_cpu::aot::Image;
+use vm_cpu::aot::image::hex;
+use vm_cpu::aot::unit::AheadUnit;
+
+use crate::file;
+use crate::listing::Listing;
+
+/// What to show.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The image
+    image: PathBuf,
+    /// Show the instructions of a unit, by its number; may be repeated
+    #[arg(long, value_name = "N")]
+    unit: Vec<usize>,
+    /// How many units to list, hottest first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: usize,
+}
+
+/// Describes it.
+pub fn run(args: &Args) -> Result<String> {
+    let (bytes, image) = file::read(&args.image)?;
+    let count = image.units().len();
+    let unknown = args.unit.iter().find(|&&number| number >= count);
+    ensure!(unknown.is_none(), "--unit {}: expected a number below {count}", unknown.unwrap_or(&0));
+    if args.unit.is_empty() {
+        return Ok(head(&image, bytes.len()) + &sums(&image) + &units(&image, args.top));
+    }
+    let listing = Listing::of(&image, &bytes);
+    Ok(args.unit.iter().map(|&number| row(&image, number) + &listing.unit(number)).collect())
+}
+
+fn head(image: &Image, length: usize) -> String {
+    let header = image.header();
+    let mut text = format!(
+        "guest     {} version {}\nbuild id  {}\nsigned by {}\nneeds     {}, layout {:016x}, ABI {}\nfile      {length} bytes\n",
+        header.guest,
+        header.version,
+        hex(&header.build_id),
+        image.key(),
+        image.level(),
+        header.layout,
+        header.abi
+    );
+    for section in &header.sections {
+        let (name, offset, length) = (section.name, section.offset, section.length);
+        let digest = hex(&section.digest[..8]);
+        let _ = writeln!(text, "section   {name:<8} {length:>10} bytes at {offset:#010x}, BLAKE3 {digest}…");
+    }
+    text
+}
+
+fn sums(image: &Image) -> String {
+    let units = image.units();
+    let sum = |of: fn(&AheadUnit) -> usize| units.iter().map(of).sum::<usize>();
+    let (sites, code) = (sum(|unit| unit.sites.len()), sum(|unit| unit.len as usize));
+    format!(
+        "units     {}, {} ways in, {} ways out, {} inline caches\ncode      {code} bytes for {sites} guest instructions, {:.1} each\nwords     {}\n",
+        units.len(),
+        sum(|unit| unit.entries.len()),
+        sum(|unit| unit.links.len()),
+        sum(|unit| unit.slots.map_or(0, |slots| slots.len.into())),
+        code as f64 / sites.max(1) as f64,
+        image.words()
+    )
+}
+
+fn units(image: &Image, top: usize) -> String {
+    let count = image.units().len();
+    let mut text: String = (0..count.min(top)).map(|number| row(image, number)).collect();
+    if count > top {
+        let _ = writeln!(text, "… and {} more (--top {count} shows all)", count - top);
+    }
+    text
+}
+
+/// A unit in one line.
+fn row(image: &Image, number: usize) -> String {
+    let unit = &image.units()[number];
+    let (first, last) = (unit.sites.first(), unit.sites.last());
+    let end = last.map_or(0, |site| site.offset + site.bytes());
+    format!(
+        "unit {number:<5} heat {:>12}  guest {:03x}..{end:03x} {:>4} instructions  host {:#010x} {:>6} bytes  {:>2} in {:>2} out\n",
+        unit.heat,
+        first.map_or(0, |site| site.offset),
+        unit.sites.len(),
+        unit.text,
+        unit.len,
+        unit.entries.len(),
+        unit.links.len()
+    )
+}
