@@ -5,6 +5,7 @@
 //!                     │ loader (kernel, firmware)        │ sbi (built-in), console, htif
 //! ```
 
+pub mod aot;
 pub mod cli;
 pub mod clones;
 pub mod config;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Error, Result};
 use clap::Parser;
+use vm_boot::aot;
 use vm_boot::cli::value::Serial;
 use vm_boot::cli::{Cli, Command, DemoArgs, RestoreArgs, RunArgs, SnapshotCommand};
 use vm_boot::clones;
@@ -39,6 +40,10 @@ fn main() -> ExitCode {
             Err(error) => return fail(&UsageError::Cpu(error).into(), USAGE),
         },
         Command::Snapshot(command) => look_at(command),
+        Command::Aot(command) => aot::run(&command).and_then(|told| {
+            tell(&told.text)?;
+            Ok(if told.good { 0 } else { FAILURE })
+        }),
     };
     match ended {
         Ok(code) => ExitCode::from(code),

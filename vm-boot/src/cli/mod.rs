@@ -4,6 +4,7 @@
 //! the command line laid over [`RunArgs`] of the file gives what was asked for, and [`crate::config`]
 //! checks that it makes sense as a whole.
 
+mod aot;
 mod file;
 pub mod nearest;
 mod snapshot;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use aot::{AotCommand, StoreArgs};
 pub use file::FileError;
 pub use snapshot::{DEFAULT_DIR, RestoreArgs, SnapshotArgs, SnapshotCommand};
 use value::{Cpus, Disk, Jit, Memory, Serial, Virtio};
@@ -89,6 +91,9 @@ pub enum Command {
     /// Look at snapshots
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Look at images of code that was translated ahead of time
+    #[command(subcommand, after_help = aot::AOT_NOTES)]
+    Aot(AotCommand),
     /// Start the small guest that is part of this program; it needs no files
     Demo(DemoArgs),
 }

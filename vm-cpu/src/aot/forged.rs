@@ -7,7 +7,7 @@ use super::header::{self, Header, SECTIONS};
 use super::image::{Image, build_id};
 use super::sample::{contents, file, host, key, trust};
 use super::unit::{AheadSite, AheadUnit};
-use super::{ImageError, index};
+use super::{ImageError, codec, index};
 
 type Parts = [Vec<u8>; SECTIONS.len()];
 
@@ -30,7 +30,7 @@ fn with_units(change: impl FnOnce(&mut Vec<AheadUnit>)) -> String {
     let mut units = contents().units;
     change(&mut units);
     let refused = forge(|parts, header| {
-        parts[1] = bincode::serde::encode_to_vec(&units, bincode::config::standard()).unwrap();
+        parts[1] = codec::encode(&units).unwrap();
         (parts[2], parts[3]) = (index::write::<index::Range>(&units), index::write::<index::Way>(&units));
         (header.units, header.build_id) = (units.len() as u32, build_id(&units));
     });

@@ -16,6 +16,7 @@ use std::ops::Range;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use super::check::{self, Bounds};
+use super::codec;
 use super::error::ImageError;
 use super::header::{self, Header, invalid};
 use super::index::{self, Way};
@@ -23,9 +24,6 @@ use super::keys::KeyId;
 use super::level::CpuLevel;
 use super::trust::Trust;
 use super::unit::{AheadUnit, Contents};
-
-/// Bytes that the units of an image may take when they are read.
-const UNITS_LIMIT: usize = 256 << 20;
 
 /// What an image is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,9 +80,12 @@ pub fn write(contents: &Contents, about: &About, key: &SigningKey) -> Result<Vec
     header::check_guest(&about.guest)?;
     header::check_text("level", &about.cpu_level.to_string())?;
     check::units(units, Bounds { text: text.len(), words: *words, shared: about.shared_words })?;
-    let records = bincode::serde::encode_to_vec(units, bincode::config::standard())
-        .map_err(|error| ImageError::Section { section: "units", reason: error.to_string() })?;
-    let parts = [text.clone(), records, index::write::<index::Range>(units), index::write::<Way>(units)];
+    let parts = [
+        text.clone(),
+        codec::encode(units)?,
+        index::write::<index::Range>(units),
+        index::write::<Way>(units),
+    ];
     let (sections, behind) = header::lay_out(&parts);
     let length = (header::PAGE + behind.len()) as u64;
     if length > header::LONGEST {
@@ -158,7 +159,7 @@ impl Image {
         header.check_sections(file)?;
         let level = level_of(&header)?;
         let [text, records, ranges, ways] = header.sections.map(|section| &file[section.range()]);
-        let units = read_units(records)?;
+        let units = codec::decode(records)?;
         if units.len() != header.units as usize {
             return Err(invalid("units", units.len().to_string(), header.units.to_string()));
         }
@@ -238,17 +239,6 @@ fn vouched(file: &[u8], key: &VerifyingKey) -> Result<Header, ImageError> {
 
 fn level_of(header: &Header) -> Result<CpuLevel, ImageError> {
     header.level.parse().map_err(|_| invalid("level", "a CPU level as in x86-64-v3", &*header.level))
-}
-
-fn read_units(bytes: &[u8]) -> Result<Vec<AheadUnit>, ImageError> {
-    let wrong = |reason: String| ImageError::Section { section: "units", reason };
-    let limits = bincode::config::standard().with_limit::<UNITS_LIMIT>();
-    let (units, used) =
-        bincode::serde::decode_from_slice(bytes, limits).map_err(|error| wrong(error.to_string()))?;
-    match used == bytes.len() {
-        true => Ok(units),
-        false => Err(wrong(format!("expected {used} bytes, found {}", bytes.len()))),
-    }
 }
 
 /// Bytes as digits.

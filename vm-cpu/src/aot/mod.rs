@@ -7,6 +7,7 @@
 //! instructions that it was made from.
 
 mod check;
+mod codec;
 pub mod day;
 mod draft;
 mod error;
