@@ -119,13 +119,15 @@ pub fn sign(file: &[u8], version: u64, key: &SigningKey) -> Result<Vec<u8>, Imag
 
 /// What says that two images are made from the same instructions of a guest: BLAKE3 of them, unit by unit.
 pub fn build_id(units: &[AheadUnit]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
+    let (mut hasher, mut bytes) = (blake3::Hasher::new(), Vec::new());
     for unit in units {
-        hasher.update(&(unit.sites.len() as u64).to_le_bytes());
+        bytes.clear();
+        bytes.extend((unit.sites.len() as u64).to_le_bytes());
         for site in &unit.sites {
-            hasher.update(&site.offset.to_le_bytes());
-            hasher.update(&site.bits.to_le_bytes());
+            bytes.extend(site.offset.to_le_bytes());
+            bytes.extend(site.bits.to_le_bytes());
         }
+        hasher.update(&bytes);
     }
     *hasher.finalize().as_bytes()
 }
