@@ -1,5 +1,5 @@
-//! Guest programs in pieces: saved at arbitrary moments, the first before anything, each time by a machine that
-//! is then gone, and gone on with by another one.
+//! Guest programs in pieces: saved at arbitrary moments, the first before anything, while it runs or paused, each
+//! time by a machine that is then gone, and gone on with by another one.
 
 use std::io::Write;
 use std::path::Path;
@@ -53,6 +53,7 @@ pub fn run(args: RunArgs, jit: &str, seed: u64) -> Ended {
     let printed = Printed::default();
     let mut random = Random::new(seed);
     let mut config = MachineConfig { jit, ..MachineConfig::from_args(args).expect("options") };
+    let has_disks = !config.disks.is_empty();
     let mut from = None;
     for saves in 0.. {
         let dir = files.path().join(format!("{saves}"));
@@ -74,7 +75,10 @@ pub fn run(args: RunArgs, jit: &str, seed: u64) -> Ended {
         }
         assert!(saves < SAVES, "no end within {LIMIT:?}:\n{}", String::from_utf8_lossy(&printed.0.lock()));
         // One that has ended at this very moment is not saved, and ends.
-        if runtime.command(Command::Pause).expect("pause").is_ok() && runtime.save(&dir).is_err() {
+        // A machine that runs on until it is gone may write to its disk, which the next one would notice.
+        let goes_on =
+            !has_disks && random.chance(1, 2) || runtime.command(Command::Pause).expect("pause").is_ok();
+        if goes_on && runtime.save(&dir).is_err() {
             let ended = end_of(&mut runtime, LIMIT);
             assert!(ended, "neither saved nor ended");
             let output = String::from_utf8_lossy(&printed.0.lock()).into_owned();

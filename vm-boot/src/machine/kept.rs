@@ -4,11 +4,12 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use vm_mmu::{Backend, Perm};
+use vm_cpu::Mail;
+use vm_mmu::{Backend, PAGE, Perm};
 
 use super::{Machine, MachineError, temporary};
 use crate::snapshot::{
-    self, Content, HartsRecord, MachineRecord, Opened, PageFile, Reason, Refusal, SaveError, Saved, Source,
+    Content, HartsRecord, MachineRecord, Opened, PageFile, Reason, Refusal, SaveError, Writer,
 };
 
 /// Why a snapshot could not be put in place.
@@ -23,19 +24,46 @@ pub enum RestoreError {
 }
 
 impl Machine {
-    /// Writes a snapshot to `dir`. `harts` are at rest, of which the clock is part.
-    pub fn save(&self, dir: &Path, harts: HartsRecord) -> Result<Saved, SaveError> {
+    /// Begins a snapshot with a copy of memory, which may change meanwhile: dirty pages are noted.
+    pub fn begin_save(&self, dir: &Path) -> Result<Writer, SaveError> {
+        let base = self.base.lock().clone();
+        Writer::begin(dir, &self.memory, base.as_deref())
+    }
+
+    /// From here on it is noted which pages are written to. The harts rest; before they execute again they give
+    /// up their ways to write unnoticed.
+    pub fn note_dirty(&self) {
+        self.memory.tracker().start_dirty_log();
+        for hart in 0..self.config.cpus {
+            self.cluster.port(hart).post(Mail::GuardAll);
+        }
+    }
+
+    /// Nothing is noted any more.
+    pub fn forget_dirty(&self) {
+        self.memory.tracker().stop_dirty_log();
+        self.memory.tracker().take_dirty();
+    }
+
+    /// The pages that were written to since they were asked for last, by number. The harts rest.
+    pub fn take_dirty(&self) -> Vec<u64> {
+        let start = self.ram().start;
+        self.memory.tracker().take_dirty().iter().map(|gpa| (gpa - start) / PAGE).collect()
+    }
+
+    /// Takes in all that is left to save of a machine at rest. `harts` are as they rest; the clock is part of
+    /// them.
+    pub fn save_at_rest(&self, writer: &mut Writer, harts: HartsRecord) -> Result<Content, SaveError> {
         let _nothing_typed = self.input.lock();
         self.board.quiesce();
         let devices = self.board.save().map_err(|(part, error)| SaveError::Codec { part, error })?;
         let machine = MachineRecord::of(&self.config).map_err(|source| SaveError::Host {
             action: "look at the disks for",
-            path: dir.to_owned(),
+            path: "machine".into(),
             source,
         })?;
-        let base = self.base.lock().clone();
-        let from = Source { memory: &self.memory, base: base.as_deref(), disks: self.board.disks() };
-        snapshot::save(dir, &Content { machine, harts, devices }, &from)
+        writer.take(&self.memory, self.take_dirty(), self.board.disks())?;
+        Ok(Content { machine, harts, devices })
     }
 
     /// Puts memory, devices and the SBI's view of the harts in place, all but the harts. None executes.

@@ -115,6 +115,8 @@ pub struct Runtime {
     created: Instant,
     /// What the clock showed when the machine was paused.
     paused_at: Option<u64>,
+    /// How long the machine rested to be saved last.
+    last_rest: Duration,
 }
 
 impl Runtime {
@@ -148,6 +150,7 @@ impl Runtime {
             cold_start: Duration::ZERO,
             created,
             paused_at: None,
+            last_rest: Duration::ZERO,
         })
     }
 

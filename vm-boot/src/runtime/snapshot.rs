@@ -1,7 +1,8 @@
 //! Saving a machine, and making one go on from what was saved.
 //!
-//! A machine is saved while its harts rest and its clock stands still, so that for the guest nothing has
-//! happened, neither to the machine that goes on nor to one that is made of the snapshot.
+//! A machine is saved at a moment when its harts rest and its clock stands still, so that for the guest nothing
+//! has happened, neither to the machine that goes on nor to one that is made of the snapshot. Before that
+//! moment its memory is copied while it runs, and after it the files are completed.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,34 +11,72 @@ use super::crew::Crew;
 use super::mailbox::Message;
 use super::{Event, Runtime, RuntimeError, State};
 use crate::machine::RestoreError;
-use crate::snapshot::{Asked, HartsRecord, Opened, SaveError, Saved};
+use crate::snapshot::{Asked, HartsRecord, Opened, SaveError, Saved, Writer};
+
+/// How often memory is copied again at most before the machine rests.
+const ROUNDS: usize = 4;
+/// So few pages are left for then.
+const FEW: usize = 1024;
 
 impl Runtime {
-    /// Writes a snapshot to `dir`, in place of the one that is there. The machine goes on as it was.
+    /// Writes a snapshot to `dir`, in place of the one that is there. The machine goes on as it was; one that
+    /// runs does so while most is written.
     pub fn save(&mut self, dir: &Path) -> Result<Saved, SaveError> {
         if !matches!(self.state, State::Running | State::Paused) {
             return Err(SaveError::State("is not started"));
         }
         let start = Instant::now();
-        self.rest();
-        self.paused_at = self.paused_at.or(Some(self.machine.cluster().clock().now()));
-        let saved = self.save_at_rest(dir);
-        // A running machine goes on; one that is paused stays so.
-        self.update_state(self.state);
+        let saved = self.save_in_rounds(dir);
+        self.machine.forget_dirty();
         let saved = saved?;
-        tracing::info!(dir = %dir.display(), took = ?start.elapsed(), "saved");
+        let (took, rested) = (start.elapsed(), self.last_rest);
+        tracing::info!(dir = %dir.display(), ?took, ?rested, "saved");
         self.tell(Event::Saved { dir: dir.to_owned() });
         Ok(saved)
     }
 
-    fn save_at_rest(&mut self, dir: &Path) -> Result<Saved, SaveError> {
-        if self.ends_soon() {
-            return Err(SaveError::State("is about to end or to begin anew"));
+    /// Copies memory while the machine runs, until little of it is left that was written to since. Devices of one
+    /// that is paused may still be at what they were asked for, so its memory changes too.
+    fn save_in_rounds(&mut self, dir: &Path) -> Result<Saved, SaveError> {
+        self.stop_for(|runtime| runtime.machine.note_dirty());
+        let mut writer = self.machine.begin_save(dir)?;
+        for _ in 0..ROUNDS {
+            let dirty = self.stop_for(|runtime| {
+                let dirty = runtime.machine.take_dirty();
+                runtime.machine.note_dirty();
+                dirty
+            });
+            writer.copy_again(self.machine.memory(), &dirty)?;
+            if dirty.len() < FEW {
+                break;
+            }
         }
-        let harts = self.crew.as_ref().and_then(Crew::save).ok_or(SaveError::State("has failed"))?;
-        let (clock, htif) = (self.paused_at.unwrap_or_default(), self.htif);
-        let slots = self.machine.harts().save();
-        self.machine.save(dir, HartsRecord { clock, htif, harts, slots })
+        self.save_at_rest(writer)
+    }
+
+    /// Takes the rest in while the machine does, and writes it when it goes on.
+    fn save_at_rest(&mut self, mut writer: Writer) -> Result<Saved, SaveError> {
+        let content = self.stop_for(|runtime| {
+            if runtime.ends_soon() {
+                return Err(SaveError::State("is about to end or to begin anew"));
+            }
+            let harts = runtime.crew.as_ref().and_then(Crew::save).ok_or(SaveError::State("has failed"))?;
+            let (clock, htif) = (runtime.paused_at.unwrap_or_default(), runtime.htif);
+            let slots = runtime.machine.harts().save();
+            runtime.machine.save_at_rest(&mut writer, HartsRecord { clock, htif, harts, slots })
+        });
+        writer.finish(&content?)
+    }
+
+    /// Does something while the machine rests and its clock stands still. Then it goes on, or stays paused.
+    fn stop_for<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let start = Instant::now();
+        self.rest();
+        self.paused_at = self.paused_at.or(Some(self.machine.cluster().clock().now()));
+        let result = act(self);
+        self.update_state(self.state);
+        self.last_rest = start.elapsed();
+        result
     }
 
     /// Whether the guest has asked for its end, which is not part of any state.
@@ -60,7 +99,10 @@ impl Runtime {
         match self.save(&dir.unwrap_or_else(|| self.snapshot_dir())) {
             Ok(Saved { dir, memory }) => {
                 let (dir, mib, took) = (dir.display(), memory.div_ceil(1 << 20), start.elapsed());
-                format!("saved to {dir}: {mib} MiB of memory in {took:.1?}\n")
+                let rested = self.last_rest;
+                format!(
+                    "saved to {dir}: {mib} MiB of memory in {took:.1?}, of which it rested {rested:.1?}\n"
+                )
             }
             Err(error) => format!("{error}\n"),
         }

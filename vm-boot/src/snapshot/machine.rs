@@ -172,7 +172,7 @@ impl Asked {
 }
 
 impl MachineRecord {
-    /// The record of a machine whose disks are written out.
+    /// The record of a machine at rest.
     pub fn of(config: &MachineConfig) -> io::Result<MachineRecord> {
         let blob = |blob: &Option<Blob>| match blob {
             None => Ok(None),
@@ -281,8 +281,6 @@ fn describe(cpu: &CpuConfig) -> String {
 
 impl DiskRecord {
     fn of(disk: &Disk, virtio: Virtio) -> io::Result<DiskRecord> {
-        // What was written is not lost by a crash that the snapshot survives.
-        File::open(&disk.file)?.sync_all()?;
         let (length, modified) = facts(&disk.file)?;
         Ok(DiskRecord {
             file: HostPath::of(&disk.file)?,

@@ -7,7 +7,7 @@
 //!    disk0   ░░░░▓▓░░░░░░░░  what was written to a disk that leaves its image alone
 //!    seal    that `ram` and disks were whole, and how the host knew them then
 //! ```
-//! `docs/format-snapshot.md` describes the files. [`save`] writes them while the machine rests,
+//! `docs/format-snapshot.md` describes the files. A [`Writer`] makes them of a machine that runs,
 //! [`Opened::open`] reads and checks them, and the runtime makes a machine of what was read.
 //!
 //! **Invariant**: bytes of a snapshot are an outsider's. Whatever is in them ends in a machine whose every
@@ -27,26 +27,20 @@ mod parts;
 mod ram;
 mod seal;
 pub mod tool;
+mod writer;
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use vm_devices::virtio::Disk;
-use vm_mmu::AddressSpace;
+use std::path::PathBuf;
 
 pub use codec::CodecError;
 pub use device::{DeviceRecord, Keep};
 pub use error::{Reason, Refusal, SaveError};
-use folder::Draft;
 pub use folder::is_snapshot;
 pub use harts::{HartsRecord, VcpuRecord};
 pub use machine::{Asked, DiskRecord, MachineRecord};
 pub use opened::{Opened, PageFile};
 pub use pages::PageMap;
-use parts::Part;
 pub use parts::Row;
+pub use writer::Writer;
 
 /// The file with everything but guest memory.
 const STATE: &str = "state";
@@ -80,62 +74,7 @@ pub struct Saved {
     pub memory: u64,
 }
 
-/// Where the pages come from that a snapshot keeps. Nothing may change them while they are written.
-pub struct Source<'a> {
-    /// Guest memory.
-    pub memory: &'a AddressSpace,
-    /// The map of the file that memory was restored from, if it was.
-    pub base: Option<&'a PageMap>,
-    /// The disks.
-    pub disks: &'a [Arc<Disk>],
-}
-
-/// Writes a snapshot to `dir`, in place of the one that is there.
-pub fn save(dir: &Path, content: &Content, from: &Source) -> Result<Saved, SaveError> {
-    let draft = Draft::begin(dir)?;
-    let ram = draft.create(RAM)?;
-    let map = ram::write(from.memory, from.base, &ram)?;
-    let mut files = vec![ram];
-    let mut disks = Vec::new();
-    for (number, disk) in from.disks.iter().enumerate() {
-        let Some(kept) = disk.kept() else {
-            disks.push(None);
-            continue;
-        };
-        let file = draft.create(&disk_name(number))?;
-        disks.push(Some(ram::write_disk(disk, &kept, &file)?));
-        files.push(file);
-    }
-    let parts = [
-        part(MACHINE, codec::encode(&content.machine))?,
-        part(HARTS, codec::encode(&content.harts))?,
-        part(DEVICES, codec::encode(&content.devices))?,
-        part(MEMORY, codec::encode(&map))?,
-        part(DISKS, codec::encode(&disks))?,
-    ];
-    let (bytes, digest) = parts::write(&parts);
-    write_file(&draft, STATE, &bytes)?;
-    for file in &files {
-        file.sync_all().map_err(SaveError::host("sync", dir))?;
-    }
-    let files: Vec<&File> = files.iter().collect();
-    let seal = seal::make(&files, digest).map_err(SaveError::host("seal", dir))?;
-    write_file(&draft, seal::SEAL, &seal)?;
-    draft.commit()?;
-    Ok(Saved { dir: dir.to_owned(), memory: map.held() })
-}
-
 /// The file with what was written to a disk that leaves its image alone.
 fn disk_name(number: usize) -> String {
     format!("disk{number}")
-}
-
-fn part((name, version): (&'static str, u32), bytes: Result<Vec<u8>, CodecError>) -> Result<Part, SaveError> {
-    let bytes = bytes.map_err(|error| SaveError::Codec { part: name.to_owned(), error })?;
-    Ok(Part { name, version, bytes })
-}
-
-fn write_file(draft: &Draft, name: &str, bytes: &[u8]) -> Result<(), SaveError> {
-    let mut file = draft.create(name)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(SaveError::host("write", name.as_ref()))
 }

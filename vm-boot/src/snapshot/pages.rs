@@ -22,6 +22,11 @@ impl PageSet {
         self.0[page / 64] |= 1 << (page % 64);
     }
 
+    /// Takes a page of the chunk out.
+    pub fn remove(&mut self, page: usize) {
+        self.0[page / 64] &= !(1 << (page % 64));
+    }
+
     /// Whether a page of the chunk is in it.
     pub fn contains(&self, page: usize) -> bool {
         self.0[page / 64] >> (page % 64) & 1 == 1

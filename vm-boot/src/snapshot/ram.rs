@@ -25,7 +25,7 @@ const _: () = assert!(CLUSTER == PAGE, "a cluster of a disk is a page of its fil
 static ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
 /// Writes all memory that is not zeros to `file`. `base` is the map of the file that memory was restored
-/// from, if it was. Nothing may change memory meanwhile.
+/// from, if it was. What changes meanwhile has to be written again.
 pub fn write(memory: &AddressSpace, base: Option<&PageMap>, file: &File) -> Result<PageMap, SaveError> {
     let range = memory.range();
     let size = range.end - range.start;
@@ -47,6 +47,44 @@ pub fn write(memory: &AddressSpace, base: Option<&PageMap>, file: &File) -> Resu
         put(index, &held, buf, file).map_err(failed)
     })?;
     Ok(PageMap { size, chunks })
+}
+
+/// Writes some pages of memory again, by number and ascending; `read` gives the bytes of the one at a place in
+/// that list. Gives the map of the file from now on.
+pub fn rewrite(
+    map: &PageMap,
+    file: &File,
+    pages: &[u64],
+    read: impl Fn(usize, &mut [u8]) -> Result<(), SaveError> + Sync,
+) -> Result<PageMap, SaveError> {
+    let failed = |source| SaveError::Host { action: "write", path: "ram".into(), source };
+    let first_of = |index: usize| pages.partition_point(|&page| page < (index * CHUNK_PAGES) as u64);
+    let chunks = each_chunk::<_, SaveError>(map.size, |index, buf| {
+        let before = map.chunk(index as u64);
+        let listed = first_of(index)..first_of(index + 1);
+        if listed.is_empty() {
+            return Ok(before.cloned());
+        }
+        let mut held = before.map_or(PageSet::default(), |chunk| chunk.pages);
+        for (page, count) in held.runs() {
+            let bytes = &mut buf[page * PAGE as usize..][..count * PAGE as usize];
+            file.read_exact_at(bytes, (index * CHUNK_PAGES + page) as u64 * PAGE).map_err(failed)?;
+        }
+        for at in listed {
+            let page = (pages[at] % CHUNK_PAGES as u64) as usize;
+            let bytes = &mut buf[page * PAGE as usize..][..PAGE as usize];
+            read(at, bytes)?;
+            match *bytes == ZEROS {
+                true if !held.contains(page) => continue,
+                true => held.remove(page),
+                false => held.insert(page),
+            }
+            file.write_all_at(bytes, pages[at] * PAGE).map_err(failed)?;
+        }
+        let chunk = Chunk { index: index as u32, pages: held, digest: digest(&held, buf) };
+        Ok((held.count() > 0).then_some(chunk))
+    })?;
+    Ok(PageMap { size: map.size, chunks })
 }
 
 /// Writes what a disk has that its image has not to `file`. Nothing may write to it meanwhile.
@@ -219,6 +257,27 @@ mod tests {
         let third = mapped(Backend::File { file: again, offset: 0, shared: false });
         for offset in (0..SIZE).step_by(511) {
             assert_eq!(third.read_u8(BASE + offset).unwrap(), space.read_u8(BASE + offset).unwrap());
+        }
+    }
+
+    #[test]
+    fn pages_that_were_dirtied_are_written_again() {
+        let (space, file, map) = sample();
+        space.write_u8(BASE + CHUNK + 8 * PAGE, 0).unwrap();
+        space.write_u8(BASE + 2 * CHUNK + 9 * PAGE, 7).unwrap();
+        space.write_u8(BASE + 5, 7).unwrap();
+        space.write_u8(BASE + SIZE - 1, 0).unwrap();
+        let offsets = [0, CHUNK + 8 * PAGE, CHUNK + 11 * PAGE, 2 * CHUNK + 9 * PAGE, SIZE - PAGE];
+        let pages = offsets.map(|offset| offset / PAGE);
+        let read = |at: usize, bytes: &mut [u8]| Ok(space.peek(BASE + pages[at] * PAGE, bytes)?);
+        let again = rewrite(&map, &file, &pages, read).unwrap();
+        assert_eq!(again.check(SIZE), Ok(()));
+        assert_eq!(again.iter().collect::<Vec<_>>(), [0, 512 + 7, 1024 + 9]);
+        verify(&file, &again, BASE).unwrap();
+        assert!(verify(&file, &map, BASE).is_err());
+        let restored = mapped(Backend::File { file, offset: 0, shared: false });
+        for offset in (0..SIZE).step_by(511) {
+            assert_eq!(restored.read_u8(BASE + offset).unwrap(), space.read_u8(BASE + offset).unwrap());
         }
     }
 
