@@ -46,6 +46,8 @@ pub struct MachineConfig {
     pub stats: bool,
     /// Where to write the same as JSON.
     pub stats_file: Option<PathBuf>,
+    /// Where to write what code has run, at the end.
+    pub profile: Option<PathBuf>,
     /// Text on a console at which a snapshot is taken, after which the machine ends.
     pub snapshot_on: Option<String>,
     /// Where snapshots go.
@@ -120,6 +122,7 @@ impl MachineConfig {
             jit: args.jit.map_or_else(|| Some(JitConfig::default()), |jit| jit.0),
             stats: args.stats,
             stats_file: args.stats_file,
+            profile: args.profile,
             snapshot_on: args.snapshot.snapshot_on,
             snapshot_dir: args.snapshot.snapshot_dir.unwrap_or_else(|| DEFAULT_DIR.into()),
             dtb: args.dtb,

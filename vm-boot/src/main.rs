@@ -131,7 +131,7 @@ fn run(config: MachineConfig, from: Option<Opened>) -> Result<u8> {
     let raw = if terminal { RawMode::enter().map_err(ConsoleError::Stdio)? } else { None };
     let readers = listen(&runtime, inputs).map_err(ConsoleError::Thread)?;
     let ended = drive(&mut runtime, raw.as_ref());
-    let reported = report(&mut runtime);
+    let reported = report(&mut runtime).and_then(|()| runtime.write_profile());
     drop(readers);
     consoles.iter().for_each(|console| console.close());
     let code = ended?;

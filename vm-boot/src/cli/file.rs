@@ -162,6 +162,7 @@ fn rebase(args: &mut RunArgs, directory: &Path) {
         &mut args.dtb,
         &mut args.dump_dtb,
         &mut args.stats_file,
+        &mut args.profile,
         &mut args.snapshot.snapshot_dir,
     ];
     let disks = args.disk.iter_mut().map(|disk| &mut disk.file);

@@ -219,6 +219,9 @@ pub struct RunArgs {
     /// Write the same as JSON to FILE (docs/metrics.md says what is in it)
     #[arg(long, value_name = "FILE")]
     pub stats_file: Option<PathBuf>,
+    /// At the end, write what code has run to FILE, for `aot-builder build`
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
     /// Snapshots of the machine
     #[command(flatten)]
     pub snapshot: SnapshotArgs,
@@ -257,6 +260,7 @@ impl RunArgs {
             jit: self.jit.or(base.jit),
             stats: self.stats | base.stats,
             stats_file: self.stats_file.or(base.stats_file),
+            profile: self.profile.or(base.profile),
             snapshot: self.snapshot.over(base.snapshot),
             config: None,
         }

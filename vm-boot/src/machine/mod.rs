@@ -14,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use vm_cpu::csr::Priv;
 use vm_cpu::hart::{Bus, Clock, Cluster, Entry as HartEntry, Hart};
-use vm_cpu::jit::Jit;
+use vm_cpu::jit::{Jit, JitConfig};
 use vm_devices::map::RAM_BASE;
 use vm_devices::{PowerEvents, Uart};
 use vm_mmu::{AddressSpace, Backend, MapError, Perm};
@@ -83,7 +83,9 @@ impl Machine {
         let bus = Arc::new(DeviceBus(board.bus()?));
         let harts = HartStates::new(config.cpus);
         let memory = Arc::new(memory);
-        let jit = config.jit.map(|jit| Jit::start(jit, &memory, &cluster)).transpose()?;
+        let profile = config.profile.is_some();
+        let jit =
+            config.jit.map(|jit| Jit::start(JitConfig { profile, ..jit }, &memory, &cluster)).transpose()?;
         let (base, input) = (Mutex::default(), Mutex::default());
         Ok(Self { config, memory, cluster, bus, board, harts, jit, base, input })
     }

@@ -71,6 +71,14 @@ pub enum RuntimeError {
     /// The host gives no thread or socket.
     #[error("runtime: {0}")]
     Host(#[from] io::Error),
+    /// The profile has no place to go to.
+    #[error("--profile {}: {source}", path.display())]
+    Profile {
+        /// Where it should go.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The metrics have no place to go to.
     #[error("--stats-file {}: {source}", path.display())]
     StatsFile {
@@ -442,6 +450,14 @@ impl Runtime {
             let _ = io::stderr().write_all(metrics.table().as_bytes());
         }
         Ok(())
+    }
+
+    /// Writes what code has run, if that is wanted.
+    pub fn write_profile(&self) -> Result<(), RuntimeError> {
+        let Some(path) = &self.machine.config().profile else { return Ok(()) };
+        let Some(profile) = self.machine.jit().and_then(|jit| jit.profile()) else { return Ok(()) };
+        let write = || profile.write(io::BufWriter::new(std::fs::File::create(path)?));
+        write().map_err(|source| RuntimeError::Profile { path: path.clone(), source })
     }
 
     /// A running machine is held for a moment.

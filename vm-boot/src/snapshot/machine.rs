@@ -246,6 +246,7 @@ impl MachineRecord {
             jit: Some(Default::default()),
             stats: false,
             stats_file: None,
+            profile: None,
             snapshot_on: None,
             snapshot_dir: DEFAULT_DIR.into(),
             dtb: self.dtb.as_ref().map(HostPath::path),

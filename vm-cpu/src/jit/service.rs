@@ -17,6 +17,7 @@ use super::lift::{Binding, Options, Place, checks};
 use super::quick::{QuickShared, QuickStats};
 use super::region::{Region, RegionBlock, Surroundings};
 use super::slots::{SlotPool, SlotRange};
+use crate::aot::profile::{Collector, Profile};
 use crate::hart::Cluster;
 use crate::interp::{Block, granule_mask};
 use crate::isa::{Insn, Op};
@@ -43,6 +44,8 @@ pub struct JitConfig {
     pub short_zone: usize,
     /// Units run in lock-step with the interpreter.
     pub lockstep: Option<Lockstep>,
+    /// What is translated is noted for a profile.
+    pub profile: bool,
     /// Units take the first for the second: for tests of what must notice.
     pub mistake: Option<(Op, Op)>,
 }
@@ -60,6 +63,7 @@ impl Default for JitConfig {
             long_zone: 48 << 20,
             short_zone: 16 << 20,
             lockstep: None,
+            profile: false,
             mistake: None,
         }
     }
@@ -178,6 +182,7 @@ pub struct Jit {
     learnt: Arc<Mutex<Learnt>>,
     /// What harts share that make code of the quick tier.
     pub(super) quick: QuickShared,
+    pub(super) collector: Option<Arc<Collector>>,
     /// Who compiles if harts wait for it.
     own: Option<Mutex<Worker>>,
 }
@@ -204,6 +209,7 @@ impl Jit {
         let counts: Arc<Counts> = Arc::default();
         let learnt: Arc<Mutex<Learnt>> = Arc::default();
         let pool = SlotPool::new();
+        let collector = config.profile.then(Arc::<Collector>::default);
         let when_full: Arc<WhenFull> = Arc::default();
         let worker = || -> Result<Worker, CompileError> {
             Ok(Worker {
@@ -216,6 +222,7 @@ impl Jit {
                 options: Options { alone: config.lockstep == Some(Lockstep::Units), ..config.options },
                 pool: pool.clone(),
                 learnt: learnt.clone(),
+                collector: collector.clone(),
             })
         };
         let own = if config.wait { Some(Mutex::new(worker()?)) } else { None };
@@ -225,8 +232,18 @@ impl Jit {
         }
         let memory_of = Arc::downgrade(memory);
         let quick = QuickShared::default();
-        let jit =
-            Arc::new(Jit { config, cache, memory: memory_of, queue, counts, when_full, learnt, quick, own });
+        let jit = Arc::new(Jit {
+            config,
+            cache,
+            memory: memory_of,
+            queue,
+            counts,
+            when_full,
+            learnt,
+            quick,
+            collector,
+            own,
+        });
         memory
             .tracker()
             .set_listener(Arc::new(Listener { jit: Arc::downgrade(&jit), cluster: cluster.clone() }));
@@ -280,6 +297,16 @@ impl Jit {
         drop(jobs);
         self.queue.ready.notify_one();
         true
+    }
+
+    /// What has been noted so far, if it is.
+    pub fn profile(&self) -> Option<Profile> {
+        let (collector, memory) = (self.collector.as_ref()?, self.memory.upgrade()?);
+        let learnt = self.learnt.lock();
+        let list = |kind: &HashSet<u64>| kind.iter().copied().collect::<Vec<u64>>();
+        let (roaming, beside) = (list(&learnt.roaming), list(&learnt.beside));
+        drop(learnt);
+        Some(collector.profile(&memory, |gpa| self.quick.heat.of(gpa), &roaming, &beside))
     }
 
     /// Has room made in the code cache.
@@ -453,6 +480,7 @@ struct Worker {
     options: Options,
     pool: Arc<SlotPool>,
     learnt: Arc<Mutex<Learnt>>,
+    collector: Option<Arc<Collector>>,
 }
 
 impl Worker {
@@ -542,6 +570,9 @@ impl Worker {
                 return;
             }
             Err(_) => return,
+        }
+        if let Some(collector) = &self.collector {
+            collector.saw(&memory, page, region.blocks.iter().map(|b| (b.offset, b.end, region.heat)));
         }
         self.counts.regions.fetch_add(1, Relaxed);
         self.counts.insns.fetch_add(insns, Relaxed);

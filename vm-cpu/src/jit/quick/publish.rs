@@ -116,6 +116,10 @@ impl Jit {
                 return None;
             }
         }
+        if let Some(collector) = &self.collector {
+            let heat = seed.heat;
+            collector.saw(&memory, page, quick.chosen.iter().map(|block| (block.offset, block.end, heat)));
+        }
         self.quick.made(insns, bytes);
         Some(())
     }
