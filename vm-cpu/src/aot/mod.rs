@@ -24,6 +24,7 @@ mod level;
 mod sample;
 pub mod store;
 pub mod trust;
+pub mod build;
 pub mod profile;
 pub mod unit;
 

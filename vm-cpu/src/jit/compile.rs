@@ -8,13 +8,16 @@
 //! ```
 
 use cranelift_codegen::Context;
+use cranelift_codegen::FinalizedRelocTarget;
+use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::ExternalName;
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::FunctionBuilderContext;
 use thiserror::Error;
 
-use super::lift::{self, Place};
+use super::lift::{self, Binding, Place};
 use super::region::Region;
 
 /// Why there is no code for a region. It stays with the interpreter.
@@ -43,6 +46,21 @@ pub struct Compiler {
     pub code: Vec<u8>,
     /// Where each entry's way in begins in it, in the order of the region's blocks.
     pub entries: Vec<u32>,
+    /// Where it names words behind the text: none if it was made for this process.
+    pub names: Vec<Name>,
+}
+
+/// Where code names a word behind the text: by its distance from the place, in 4 bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    /// Offset in the code.
+    pub at: u32,
+    /// Added to the distance.
+    pub addend: i64,
+    /// One of [`space`](super::lift::space).
+    pub space: u32,
+    /// Which word.
+    pub index: u32,
 }
 
 impl Compiler {
@@ -55,20 +73,31 @@ impl Compiler {
             control: ControlPlane::default(),
             code: Vec::new(),
             entries: Vec::new(),
+            names: Vec::new(),
         })
     }
 
     /// Compiles `region`.
     pub fn compile(&mut self, region: &Region, place: Place<'_>) -> Result<(), CompileError> {
         self.context.clear();
+        let ahead = matches!(place.binding, Binding::Ahead { .. });
         lift::lift(&mut self.context.func, &mut self.builder, self.isa.frontend_config(), region, place);
         let refused = |reason: String| CompileError::Refused { page: region.page, reason };
-        let compiled = match self.context.compile(&*self.isa, &mut self.control) {
-            Ok(compiled) => compiled,
-            Err(error) => return Err(refused(format!("{:?}", error.inner))),
-        };
-        if !compiled.buffer.relocs().is_empty() {
-            return Err(refused("its code has relocations".to_owned()));
+        if let Err(error) = self.context.compile(&*self.isa, &mut self.control) {
+            return Err(refused(format!("{:?}", error.inner)));
+        }
+        let Some(compiled) = self.context.compiled_code() else { return Err(refused("nothing".to_owned())) };
+        self.names.clear();
+        for reloc in compiled.buffer.relocs() {
+            let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = &reloc.target else {
+                return Err(refused(format!("its code refers to {:?}", reloc.target)));
+            };
+            if !ahead || reloc.kind != Reloc::X86PCRel4 {
+                return Err(refused(format!("its code has a relocation of kind {:?}", reloc.kind)));
+            }
+            let name = &self.context.func.params.user_named_funcs()[*name];
+            let (space, index) = (name.namespace, name.index);
+            self.names.push(Name { at: reloc.offset, addend: reloc.addend, space, index });
         }
         self.code.clear();
         self.code.extend_from_slice(compiled.code_buffer());

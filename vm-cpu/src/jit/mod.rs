@@ -20,6 +20,7 @@ mod quick;
 mod refill;
 pub mod region;
 mod service;
+pub(crate) mod sites;
 pub(crate) mod slots;
 pub(crate) mod strays;
 

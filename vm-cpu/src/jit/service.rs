@@ -13,14 +13,15 @@ use vm_mmu::{AddressSpace, CodeListener, PAGE};
 use super::abi::Site;
 use super::compile::{CompileError, Compiler};
 use super::enter::{self, Misfit};
-use super::lift::{Binding, Options, Place, checks};
+use super::lift::{Binding, Options, Place};
 use super::quick::{QuickShared, QuickStats};
-use super::region::{Region, RegionBlock, Surroundings};
-use super::slots::{SlotPool, SlotRange};
+use super::region::{Region, Surroundings};
+use super::sites::{Known, assign_slots, sites_of};
+use super::slots::{FIRST_KEY, FIRST_SLOT, SlotPool, SlotRange};
 use crate::aot::profile::{Collector, Profile};
 use crate::hart::Cluster;
 use crate::interp::{Block, granule_mask};
-use crate::isa::{Insn, Op};
+use crate::isa::Op;
 use crate::lockstep::Lockstep;
 
 /// How the compiler is used.
@@ -208,7 +209,7 @@ impl Jit {
             Arc::new(Queue { jobs: Mutex::default(), length: AtomicUsize::new(0), ready: Condvar::new() });
         let counts: Arc<Counts> = Arc::default();
         let learnt: Arc<Mutex<Learnt>> = Arc::default();
-        let pool = SlotPool::new();
+        let pool = SlotPool::new(FIRST_SLOT, FIRST_KEY);
         let collector = config.profile.then(Arc::<Collector>::default);
         let when_full: Arc<WhenFull> = Arc::default();
         let worker = || -> Result<Worker, CompileError> {
@@ -583,42 +584,24 @@ impl Worker {
 
 impl Unit {
     fn of(region: &Region) -> Unit {
-        let site = |block: &RegionBlock, index: usize| Site {
-            insn: Insn { at: 0, ..block.insns[index] },
-            offset: block.offset as u16 + 2 * u16::from(block.insns[index].at),
-            rest: (block.insns.len() - index) as u16,
-            size: block.effects[index].access.map_or(0, |(size, _)| size as u8),
-            slot: 0,
-            beside: false,
-        };
-        let sites = region.blocks.iter().flat_map(|b| (0..b.insns.len()).map(move |index| site(b, index)));
-        Unit { page: region.page, sites: sites.collect(), slots: None, quick: false }
+        Unit { page: region.page, sites: sites_of(region), slots: None, quick: false }
     }
 
     /// Gives accesses their inline caches, if there is room; not those that roam. Says which have to look for
     /// code.
     fn assign_slots(&mut self, region: &Region, group: bool, learnt: &Learnt, pool: &Arc<SlotPool>) {
-        let checks = region.blocks.iter().flat_map(|block| checks(block, group));
         let page = self.page;
-        let checked = self.sites.iter_mut().zip(checks).filter_map(|(site, check)| Some((site, check?)));
-        let mut sites: Vec<(&mut Site, bool)> = Vec::new();
-        for (site, store) in checked {
-            let at = page + u64::from(site.offset);
-            site.beside = store && learnt.beside.contains(&at);
-            if !learnt.roaming.contains(&at) {
-                sites.push((site, store));
-            }
+        let is = |kind: &HashSet<u64>, offset: u16| kind.contains(&(page + u64::from(offset)));
+        let known = Known { roams: &|at| is(&learnt.roaming, at), beside: &|at| is(&learnt.beside, at) };
+        let mut range = None;
+        let span = assign_slots(&mut self.sites, region, group, &known, |len| {
+            range = pool.take(len);
+            range.as_ref().map(|range| range.span)
+        });
+        if let (Some(range), Some(span)) = (&mut range, span) {
+            range.span = span;
         }
-        sites.sort_by_key(|&(_, store)| store);
-        if sites.is_empty() {
-            return;
-        }
-        self.slots = pool.take(sites.len() as u32 + 1);
-        let Some(range) = &mut self.slots else { return };
-        range.span.stores = sites.iter().filter(|&&(_, store)| store).count() as u32;
-        for ((site, _), slot) in sites.iter_mut().zip(range.span.first + 1..) {
-            site.slot = slot as u16;
-        }
+        self.slots = range;
     }
 
     /// Whether memory still holds what it was made from.

@@ -53,6 +53,11 @@ pub struct SlotPool {
     free: Mutex<Free>,
 }
 
+/// Slot 0 is nobody's.
+pub const FIRST_SLOT: u32 = 1;
+/// No header is of key 0.
+pub const FIRST_KEY: u32 = 1;
+
 #[derive(Debug)]
 struct Free {
     /// First slot of each free range, and its length. No two of them touch.
@@ -82,11 +87,10 @@ pub struct SlotSpan {
 }
 
 impl SlotPool {
-    /// All slots are free.
-    pub fn new() -> Arc<SlotPool> {
-        // Slot 0 is nobody's.
-        let ranges = BTreeMap::from([(1, SLOTS as u32 - 1)]);
-        Arc::new(SlotPool { free: Mutex::new(Free { ranges, next_key: 1 }) })
+    /// All slots are free from `first` on, and all keys from `key` on: those before are taken.
+    pub fn new(first: u32, key: u32) -> Arc<SlotPool> {
+        let ranges = BTreeMap::from([(first, (SLOTS as u32).saturating_sub(first))]);
+        Arc::new(SlotPool { free: Mutex::new(Free { ranges, next_key: key }) })
     }
 
     /// A range of `len` slots. `None` if there is none, or if all keys have been used.
@@ -129,7 +133,7 @@ mod tests {
 
     #[test]
     fn ranges_do_not_overlap_and_come_back_whole() {
-        let pool = SlotPool::new();
+        let pool = SlotPool::new(FIRST_SLOT, FIRST_KEY);
         let mut taken: Vec<SlotRange> = (1..=40).filter_map(|len| pool.take(len)).collect();
         let mut used: Vec<u32> = taken.iter().flat_map(|r| r.span.first..r.span.first + r.span.len).collect();
         used.sort_unstable();
@@ -147,7 +151,7 @@ mod tests {
 
     #[test]
     fn keys_are_given_out_once() {
-        let pool = SlotPool::new();
+        let pool = SlotPool::new(FIRST_SLOT, FIRST_KEY);
         let keys: Vec<u32> = (0..100).filter_map(|_| pool.take(3)).map(|range| range.span.key).collect();
         assert!(keys.windows(2).all(|pair| pair[0] < pair[1]), "{keys:?}");
     }

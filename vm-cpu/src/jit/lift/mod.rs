@@ -20,7 +20,7 @@ mod system;
 
 pub(super) use self::float::leaves_raw;
 pub(super) use self::memory::checks;
-pub use self::place::{Binding, HELPER_WORDS, LINK_WORDS, NUMBER_WORD, Place, SITES_WORD};
+pub use self::place::{Binding, HELPER_WORDS, LINK_WORDS, NUMBER_WORD, Place, SITES_WORD, space};
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F64, I32, I64};

@@ -38,11 +38,17 @@ pub enum Binding<'a> {
     },
     /// To the words of an image.
     Ahead {
-        /// The first of the unit's own.
-        first: u32,
         /// Offsets in the page that it leaves for, in the order of their words.
         links: &'a mut Vec<u16>,
     },
+}
+
+/// Kinds of names in the code of a unit made ahead.
+pub mod space {
+    /// The index is of a word at the front.
+    pub const HELPERS: u32 = 0;
+    /// The index is of one of the unit's own words.
+    pub const OWN: u32 = 1;
 }
 
 /// Words at the front of an image's: addresses of helpers, without and with vector registers.
@@ -55,9 +61,9 @@ pub const SITES_WORD: u32 = 1;
 pub const LINK_WORDS: u32 = 2;
 
 impl Lifter<'_, '_> {
-    /// A word of an image.
-    fn word_behind(&mut self, number: u32) -> Value {
-        let name = UserExternalName { namespace: 0, index: number };
+    /// A word behind the text.
+    fn word_behind(&mut self, namespace: u32, index: u32) -> Value {
+        let name = UserExternalName { namespace, index };
         let name = self.b.func.declare_imported_user_function(name);
         let data = GlobalValueData::Symbol {
             name: ExternalName::user(name),
@@ -75,7 +81,7 @@ impl Lifter<'_, '_> {
     pub(super) fn number(&mut self) -> Value {
         match self.place.binding {
             Binding::Here { number, .. } => self.iconst(number.into()),
-            Binding::Ahead { first, .. } => self.word_behind(first + NUMBER_WORD),
+            Binding::Ahead { .. } => self.word_behind(space::OWN, NUMBER_WORD),
         }
     }
 
@@ -83,8 +89,8 @@ impl Lifter<'_, '_> {
     pub(super) fn site(&mut self, index: usize) -> Value {
         match self.place.binding {
             Binding::Here { .. } => self.iconst(&raw const self.place.sites[index] as i64),
-            Binding::Ahead { first, .. } => {
-                let sites = self.word_behind(first + SITES_WORD);
+            Binding::Ahead { .. } => {
+                let sites = self.word_behind(space::OWN, SITES_WORD);
                 self.b.ins().iadd_imm_s(sites, (index * size_of::<Site>()) as i64)
             }
         }
@@ -98,14 +104,13 @@ impl Lifter<'_, '_> {
                 let cell = cell(page + u64::from(offset));
                 self.iconst(cell as i64)
             }
-            Binding::Ahead { first, links } => {
+            Binding::Ahead { links } => {
                 let known = links.iter().position(|&link| link == offset);
                 let at = known.unwrap_or(links.len());
                 if known.is_none() {
                     links.push(offset);
                 }
-                let word = *first + LINK_WORDS + at as u32;
-                self.word_behind(word)
+                self.word_behind(space::OWN, LINK_WORDS + at as u32)
             }
         }
     }
@@ -114,7 +119,9 @@ impl Lifter<'_, '_> {
     pub(super) fn helper(&mut self, helper: Helper) -> Value {
         match self.place.binding {
             Binding::Here { .. } => self.iconst(helper.address(self.vectors) as i64),
-            Binding::Ahead { .. } => self.word_behind(2 * helper as u32 + u32::from(self.vectors)),
+            Binding::Ahead { .. } => {
+                self.word_behind(space::HELPERS, 2 * helper as u32 + u32::from(self.vectors))
+            }
         }
     }
 

@@ -1,0 +1,272 @@
+//! From a profile to the contents of an image.
+//!
+//! ```text
+//!  profile ─► blocks of each page ─► regions, hottest first ─► slots, keys      plan
+//!  region  ─► code, names of words, links                                       compile, on any thread
+//!  all     ─► text by lines, words behind it, names resolved                    assemble
+//! ```
+//! The same profile gives the same bytes, however many threads compile.
+
+use std::collections::{HashMap, HashSet};
+
+use vm_mmu::PAGE;
+
+use super::profile::{Profile, ProfilePage};
+use super::unit::{AheadSite, AheadSlots, AheadUnit, Contents};
+use crate::interp::{Block, Blocks};
+use crate::isa::{self, Extensions, Insn};
+use crate::jit::abi::Site;
+use crate::jit::compile::{CompileError, Compiler, Name};
+use crate::jit::lift::{Binding, HELPER_WORDS, LINK_WORDS, Options, Place, space};
+use crate::jit::region::{Region, Surroundings};
+use crate::jit::sites::{Known, assign_slots, sites_of};
+use crate::jit::slots::{FIRST_KEY, FIRST_SLOT, SLOTS, SlotSpan};
+
+/// Granularity of the text: a unit begins on a line.
+pub const LINE: usize = 64;
+/// No unit lies across a multiple of this in the text.
+pub const SEGMENT: usize = 256 << 10;
+/// Slots that are left to what is compiled while a machine runs.
+const SLOTS_LEFT: u32 = SLOTS as u32 / 4;
+
+/// A region to be compiled.
+#[derive(Debug)]
+pub struct Job {
+    region: Region,
+    sites: Box<[Site]>,
+    slots: Option<SlotSpan>,
+}
+
+/// A compiled region.
+#[derive(Debug)]
+pub struct Made {
+    code: Vec<u8>,
+    entries: Vec<(u16, u32)>,
+    names: Vec<Name>,
+    links: Vec<u16>,
+}
+
+/// What a profile says of the heat of blocks.
+struct Heats;
+
+impl Surroundings for Heats {
+    fn has_region(&self, _: u64) -> bool {
+        false
+    }
+
+    fn heat(&self, block: &Block) -> u64 {
+        block.heat
+    }
+}
+
+/// The regions of a profile that are worth a unit, hottest first, with their inline caches. Blocks that ran
+/// less than `least` times are left out.
+pub fn plan(profile: &Profile, least: u64) -> Vec<Job> {
+    let mut found: Vec<(Region, &ProfilePage)> = Vec::new();
+    let mut seen = HashSet::new();
+    for (number, page) in profile.pages.iter().enumerate() {
+        // Pages are told apart by number: what was at one address at different times is different code.
+        let gpa = (number as u64 + 1) * PAGE;
+        let mut of_page: Vec<Region> = regions(page, gpa, least);
+        of_page.retain(|region| seen.insert(identity(region)));
+        found.extend(of_page.into_iter().map(|region| (region, page)));
+    }
+    found.sort_by(|(a, _), (b, _)| {
+        (b.heat, a.page, a.blocks[0].offset).cmp(&(a.heat, b.page, b.blocks[0].offset))
+    });
+    let (mut next_slot, mut next_key) = (FIRST_SLOT, FIRST_KEY);
+    let group = Options::default().group;
+    let jobs = found.into_iter().map(|(region, page)| {
+        let mut sites = sites_of(&region);
+        let known =
+            Known { roams: &|at| page.roaming.contains(&at), beside: &|at| page.beside.contains(&at) };
+        let slots = assign_slots(&mut sites, &region, group, &known, |len| {
+            let end = next_slot + len;
+            if end > SLOTS as u32 - SLOTS_LEFT {
+                return None;
+            }
+            let span = SlotSpan { first: next_slot, len, key: next_key, stores: 0 };
+            (next_slot, next_key) = (end, next_key + 1);
+            Some(span)
+        });
+        Job { region, sites, slots }
+    });
+    jobs.collect()
+}
+
+/// What makes two regions the same unit.
+fn identity(region: &Region) -> Vec<(u32, u32, bool)> {
+    let insns = |block: &crate::jit::region::RegionBlock| {
+        let (offset, entry) = (block.offset, block.entry);
+        block
+            .insns
+            .iter()
+            .map(move |insn| (offset + 2 * u32::from(insn.at), insn.bits, entry))
+            .collect::<Vec<_>>()
+    };
+    region.blocks.iter().flat_map(insns).collect()
+}
+
+/// Regions of a page, from its hottest block on, until each block lies in one.
+fn regions(page: &ProfilePage, gpa: u64, least: u64) -> Vec<Region> {
+    let bytes = page.page();
+    let mut blocks = Blocks::default();
+    let mut heat: HashMap<u32, u64> = HashMap::new();
+    for block in &page.blocks {
+        let Some(code) = decode(&bytes, block.offset, block.bytes) else { continue };
+        let id = blocks.number(gpa + u64::from(block.offset), 0);
+        blocks.set_code(id, &code, block.bytes.into());
+        blocks.get_mut(id).heat = block.heat;
+        heat.insert(block.offset.into(), block.heat);
+    }
+    let mut seeds: Vec<(u64, u32)> =
+        heat.iter().filter(|&(_, &heat)| heat >= least).map(|(&at, &heat)| (heat, at)).collect();
+    seeds.sort_by_key(|&(heat, at)| (std::cmp::Reverse(heat), at));
+    let mut covered: HashSet<u32> = HashSet::new();
+    let mut regions = Vec::new();
+    for (_, at) in seeds {
+        if covered.contains(&at) {
+            continue;
+        }
+        let Some(seed) = blocks.known(gpa + u64::from(at)) else { continue };
+        let Some(region) = Region::discover(&blocks, seed, &Heats) else { continue };
+        covered.extend(region.blocks.iter().map(|block| block.offset));
+        regions.push(region);
+    }
+    regions
+}
+
+/// The instructions of a block. `None` if there is one that no machine knows, or more bytes than they take.
+fn decode(page: &[u8; PAGE as usize], offset: u16, len: u16) -> Option<Vec<Insn>> {
+    let (start, end) = (usize::from(offset), usize::from(offset) + usize::from(len));
+    let mut code = Vec::new();
+    let mut at = start;
+    while at < end {
+        let half = |at: usize| page.get(at..at + 2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]])));
+        let low = half(at)?;
+        let bits = if low & 3 == 3 { low | half(at + 2)? << 16 } else { low };
+        let insn = isa::decode(bits, Extensions::all())?;
+        code.push(Insn { at: ((at - start) / 2) as u8, ..insn });
+        at += usize::from(insn.len);
+    }
+    (at == end).then_some(code)
+}
+
+impl Job {
+    /// Guest instructions of the region.
+    pub fn insns(&self) -> usize {
+        self.sites.len()
+    }
+
+    /// Compiles it for hosts like this one.
+    pub fn compile(&self, compiler: &mut Compiler) -> Result<Made, CompileError> {
+        let mut links = Vec::new();
+        let place = Place {
+            sites: &self.sites,
+            slots: self.slots,
+            binding: Binding::Ahead { links: &mut links },
+            options: Options::default(),
+        };
+        compiler.compile(&self.region, place)?;
+        let starts = self.region.entries().map(|at| self.region.blocks[at].offset as u16);
+        Ok(Made {
+            code: compiler.code.clone(),
+            entries: starts.zip(compiler.entries.iter().copied()).collect(),
+            names: compiler.names.clone(),
+            links,
+        })
+    }
+}
+
+/// Puts together what was made, in the order of the jobs. `None` stands for what could not be.
+pub fn assemble(made: impl IntoIterator<Item = (Job, Option<Made>)>) -> Contents {
+    let mut contents = Contents { words: HELPER_WORDS, ..Contents::default() };
+    let mut names = Vec::new();
+    for (job, made) in made {
+        let Some(made) = made.filter(|made| made.code.len() <= SEGMENT) else { continue };
+        let mut text = contents.text.len().next_multiple_of(LINE);
+        if text / SEGMENT != (text + made.code.len() - 1) / SEGMENT {
+            text = text.next_multiple_of(SEGMENT);
+        }
+        contents.text.resize(text, INT3);
+        contents.text.extend_from_slice(&made.code);
+        names.extend(made.names.iter().map(|name| (text, contents.words, *name)));
+        let site = |site: &Site| AheadSite {
+            bits: site.insn.bits,
+            op: site.insn.op as u16,
+            offset: site.offset,
+            rest: site.rest,
+            slot: site.slot,
+            beside: site.beside,
+        };
+        let slots = job.slots.map(|span| AheadSlots {
+            first: span.first as u16,
+            len: span.len as u16,
+            key: span.key,
+            stores: span.stores as u16,
+        });
+        let words = contents.words;
+        contents.words += LINK_WORDS + made.links.len() as u32;
+        contents.units.push(AheadUnit {
+            text: text as u32,
+            len: made.code.len() as u32,
+            entries: made.entries,
+            sites: job.sites.iter().map(site).collect(),
+            links: made.links,
+            words,
+            slots,
+            heat: job.region.heat,
+        });
+    }
+    let end = contents.text.len().next_multiple_of(PAGE as usize);
+    contents.text.resize(end, INT3);
+    for (text, own, name) in names {
+        let word = match name.space {
+            space::HELPERS => name.index,
+            _ => own + name.index,
+        };
+        let at = text + name.at as usize;
+        let distance = (end + 8 * word as usize) as i64 + name.addend - at as i64;
+        contents.text[at..at + 4].copy_from_slice(&(distance as i32).to_le_bytes());
+    }
+    contents
+}
+
+/// What lies between units: a breakpoint.
+const INT3: u8 = 0xcc;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aot::profile::ProfileBlock;
+
+    /// A page with a loop: `addi a0, a0, -1; bnez a0, -4; ret`.
+    pub(crate) fn countdown() -> Profile {
+        let code: [u32; 3] = [0xfff5_0513, 0xfe05_1ee3, 0x0000_8067];
+        let mut bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.resize(64, 0);
+        let block = |offset, bytes, heat| ProfileBlock { offset, bytes, heat };
+        let blocks = vec![block(0, 8, 1000), block(8, 4, 900)];
+        let page = ProfilePage { gpa: 0x8000_0000, known: 1, bytes, blocks, roaming: vec![], beside: vec![] };
+        Profile { pages: vec![page.clone(), ProfilePage { gpa: 0x8000_5000, ..page }] }
+    }
+
+    fn built() -> Contents {
+        let mut compiler = Compiler::new().unwrap();
+        assemble(plan(&countdown(), 1).into_iter().map(|job| {
+            let made = job.compile(&mut compiler).unwrap();
+            (job, Some(made))
+        }))
+    }
+
+    #[test]
+    fn the_same_code_at_two_places_is_one_unit_and_the_same_bytes_each_time() {
+        let contents = built();
+        assert_eq!(contents.units.len(), 1);
+        let unit = &contents.units[0];
+        assert_eq!(unit.sites.iter().map(|site| site.offset).collect::<Vec<_>>(), [0, 4, 8]);
+        assert_eq!(unit.entries[0].0, 0);
+        assert_eq!(contents.text.len() % PAGE as usize, 0);
+        assert_eq!(contents, built());
+    }
+}
