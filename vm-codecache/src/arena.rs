@@ -9,6 +9,9 @@
 //! mapped, so none has stale instructions of the place in flight. A host with caches that are not
 //! coherent would have to say more here.
 //!
+//! Code that was translated ahead lies here as it is in its image, and behind it the words of this process that
+//! it reads: those are pages of their own, writable and not executable.
+//!
 //! **Invariant.** No mapping of the memory is writable, ever: code is written through the file. The
 //! file's size is sealed; who frees a range punches a hole in it.
 #![allow(unsafe_code, reason = "maps the code, and unmaps it when nobody can run it any more")]
@@ -16,12 +19,15 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate, memfd_create,
 };
 use rustix::io::{Errno, pread, pwrite};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+
+const PAGE: usize = 4096;
 
 /// See the module.
 pub struct Arena {
@@ -91,6 +97,50 @@ impl Arena {
     /// Gives the memory of a range back to the host; it reads as zeroes.
     pub fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         Ok(fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)?)
+    }
+}
+
+/// Words of a process that adopted code reads, in the arena's range: readable and writable, not executable.
+#[derive(Clone, Copy)]
+pub struct Words {
+    base: usize,
+    count: usize,
+}
+
+impl Words {
+    /// Sets a word; code that is published later sees it.
+    ///
+    /// # Panics
+    /// If there is no such word.
+    pub fn set(self, index: usize, value: u64) {
+        assert!(index < self.count, "word {index} of {}", self.count);
+        // SAFETY: within the mapping made by `Arena::words`, which is aligned, lives as long as the arena, and
+        // is reached as atomic words by everybody in Rust; generated code only loads from it.
+        unsafe {
+            (*ptr::with_exposed_provenance::<AtomicU64>(self.base + index * 8))
+                .store(value, Ordering::Release)
+        }
+    }
+}
+
+impl Arena {
+    /// Turns the range from `offset` on into `count` words, all 0. Nothing else uses the range.
+    pub fn words(&self, offset: u64, count: usize) -> io::Result<Words> {
+        let len = (count * 8).next_multiple_of(PAGE);
+        if offset % PAGE as u64 != 0 || offset + len as u64 > self.len as u64 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let at = self.base + offset as usize;
+        // SAFETY: replaces pages of the arena's own mapping, of which no code has been given out.
+        let base = unsafe {
+            mmap_anonymous(
+                ptr::with_exposed_provenance_mut(at),
+                len.max(PAGE),
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::FIXED,
+            )?
+        };
+        Ok(Words { base: base.expose_provenance(), count })
     }
 }
 

@@ -96,14 +96,26 @@ impl Core {
     /// when a write would.
     pub fn publish<M>(
         &self,
-        mut ticket: Ticket,
+        ticket: Ticket,
         new: New<'_, M>,
         keep: impl FnOnce(u32, M),
         holds: impl FnOnce(u32) -> bool,
     ) -> Result<u32, Full> {
         assert!(std::ptr::eq(&*ticket.core, self), "the ticket is another cache's");
-        let number = ticket.number;
         let piece = self.write(new.zone, new.code).inspect_err(|_| self.tally.full(new.zone))?;
+        self.publish_piece(ticket, piece, new, keep, holds)
+    }
+
+    /// Publishes code that is in its place.
+    pub fn publish_piece<M>(
+        &self,
+        mut ticket: Ticket,
+        piece: Piece,
+        new: New<'_, M>,
+        keep: impl FnOnce(u32, M),
+        holds: impl FnOnce(u32) -> bool,
+    ) -> Result<u32, Full> {
+        let number = ticket.number;
         // From here on the number goes the way of all translations, whatever fails.
         ticket.number = NONE;
         self.zones.own(piece, number);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::adopt::Adopted;
 use crate::birth::{New, Ticket};
 use crate::collect::Collector;
 use crate::config::Config;
@@ -86,6 +87,28 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
     ) -> Result<u32, Full> {
         let keep = |number, meta| *self.metas.get(number).0.write() = Some(meta);
         self.core.publish(ticket, new, keep, |number| self.meta(number, holds) == Some(true))
+    }
+
+    /// Lays the text of an image into the stable zone, and words of this process behind its last page. Once only.
+    pub fn adopt(&self, text: &[u8], words: usize) -> Result<Adopted, CacheError> {
+        self.core.adopt(text, words)
+    }
+
+    /// As [`CodeCache::publish_if`], for code that is in its place: `len` bytes at `at` of the text. What `new`
+    /// says of code and zone counts for nothing.
+    pub fn publish_adopted(
+        &self,
+        ticket: Ticket,
+        adopted: &Adopted,
+        (at, len): (u32, u32),
+        new: New<'_, M>,
+        holds: impl FnOnce(&M) -> bool,
+    ) -> Result<u32, Full> {
+        let bytes = len as usize;
+        let piece = self.core.zones.claim(adopted.start + u64::from(at), bytes).ok_or(Full::Size(bytes))?;
+        let keep = |number, meta| *self.metas.get(number).0.write() = Some(meta);
+        let new = New { zone: Zone::Stable, code: &[], ..new };
+        self.core.publish_piece(ticket, piece, new, keep, |number| self.meta(number, holds) == Some(true))
     }
 
     /// Address of the cell of `gpa`, if a translation is live there now. Takes no lock. The cell is

@@ -13,6 +13,14 @@ pub enum CacheError {
         /// What the host says.
         source: std::io::Error,
     },
+    /// The text of an image finds no room.
+    #[error("no room for an image of {wanted} bytes: the stable zone has {size}")]
+    Adopt {
+        /// Bytes of text and words.
+        wanted: usize,
+        /// Bytes that are free.
+        size: usize,
+    },
     /// A size is out of range.
     #[error("{what} of {found} is out of range: expected {expected}")]
     Range {

@@ -42,6 +42,7 @@
 
 #![deny(unsafe_code)]
 
+mod adopt;
 mod arena;
 mod birth;
 mod cache;
@@ -67,6 +68,7 @@ mod tally;
 mod translation;
 mod zone;
 
+pub use adopt::Adopted;
 pub use birth::{New, Ticket};
 pub use cache::CodeCache;
 pub use config::Config;

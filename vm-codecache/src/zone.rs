@@ -219,6 +219,39 @@ impl Zones {
         Some(Piece { line, bytes: bytes as u32 })
     }
 
+    /// Takes the first segments of a zone for good, as many as hold `bytes`: their arena offset. `None` if they
+    /// are not all free.
+    pub fn take_front(&self, zone: Zone, bytes: usize) -> Option<u64> {
+        let area = &self.areas[zone as usize];
+        let mut room = area.room.lock();
+        let count = bytes.div_ceil(self.segment) as u32;
+        let wanted = area.first..area.first + count;
+        if wanted.end > area.end || !wanted.clone().all(|segment| room.free.contains(&segment)) {
+            return None;
+        }
+        room.free.retain(|segment| !wanted.contains(segment));
+        wanted.for_each(|segment| self.open(segment));
+        room.max_used = room.max_used.max((area.end - area.first) as usize - room.free.len());
+        Some(self.offset(area.first))
+    }
+
+    /// A piece at a place of a segment that was taken for good. `None` if it would not lie in one such.
+    pub fn claim(&self, offset: u64, bytes: usize) -> Option<Piece> {
+        let segment = (offset / self.segment as u64) as usize;
+        let inside = offset % self.segment as u64 + bytes as u64 <= self.segment as u64;
+        let piece = Piece { line: (offset / LINE as u64) as u32, bytes: bytes as u32 };
+        if offset % LINE as u64 != 0 || bytes == 0 || !inside {
+            return None;
+        }
+        let segment = self.segments.get(segment)?;
+        // Taken, and never given up: there is one more than its pieces.
+        if segment.pieces.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        segment.pieces.fetch_add(1, Ordering::Relaxed);
+        Some(piece)
+    }
+
     fn open(&self, number: u32) {
         let segment = self.segment(number);
         segment.owners.get_or_init(|| (0..self.segment / LINE).map(|_| AtomicU32::new(0)).collect());

@@ -18,6 +18,8 @@ const EXCEPTIONS: usize = 16;
 pub struct Tally {
     /// Instructions that retired in generated code, and the helpers it called.
     pub compiled: u64,
+    /// Of these, in units that were made ahead of the run.
+    pub ahead: u64,
     /// Times generated code was entered.
     pub entries: u64,
     /// Times a helper went on in another unit.
@@ -68,6 +70,7 @@ impl Default for Tally {
     fn default() -> Self {
         Tally {
             compiled: 0,
+            ahead: 0,
             entries: 0,
             chained: 0,
             leaves: [0; Leave::COUNT],

@@ -31,7 +31,10 @@ pub(super) enum Next {
 impl Engine {
     /// Runs hot code by units of `jit`.
     pub(crate) fn use_jit(&mut self, jit: Arc<Jit>) {
-        let first = jit.config().quick.unwrap_or(u64::MAX).min(jit.config().threshold);
+        let first = match jit.has_image() {
+            true => 1,
+            false => jit.config().quick.unwrap_or(u64::MAX).min(jit.config().threshold),
+        };
         self.blocks.first_look = self.blocks.first_look.min(first);
         self.jit = Some(jit);
     }
@@ -73,6 +76,7 @@ impl Engine {
             Err(exit) => return Next::Back(Some(exit)),
         };
         core.tally.compiled += core.retired - before;
+        core.tally.ahead = core.native.ahead;
         core.tally.leaves[leave as usize - 1] += 1;
         match leave {
             Leave::Dispatch | Leave::Interpret => match self.find(core) {
@@ -161,6 +165,15 @@ impl Engine {
             (block.cell, block.ask) = (cell, u64::MAX);
             return;
         }
+        if let Some(first) = self.blocks.code(block).first()
+            && jit.bind(core.extensions(), block, first)
+        {
+            let cell = jit.lookup(block.gpa);
+            let block = self.blocks.get_mut(id);
+            (block.cell, block.ask) = (cell.unwrap_or(0), heat + PATIENCE);
+            core.jumps.set_cell(core.pc, block.cell);
+            return;
+        }
         let due = heat >= threshold && (asked == 0 || heat > asked * AGAIN);
         if !due && jit.config().quick.is_some_and(|threshold| heat >= threshold) {
             self.translate(core, &jit, id);
@@ -185,6 +198,9 @@ impl Engine {
         }
         let soon = self.blocks.get(id).asked + PATIENCE * PATIENCE;
         self.blocks.get_mut(id).ask = match heat {
+            new if jit.config().quick.is_some_and(|quick| new < quick) => {
+                jit.config().quick.unwrap_or(threshold)
+            }
             cold if cold < threshold => threshold.min(heat * 4),
             waiting if waiting < soon => heat + PATIENCE,
             _ => heat * 2,

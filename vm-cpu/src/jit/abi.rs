@@ -219,4 +219,6 @@ pub struct Site {
     pub slot: u16,
     /// It looks for code after each store.
     pub beside: bool,
+    /// Its unit was made ahead of the run.
+    pub ahead: bool,
 }

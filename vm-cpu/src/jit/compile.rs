@@ -92,7 +92,8 @@ impl Compiler {
             let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = &reloc.target else {
                 return Err(refused(format!("its code refers to {:?}", reloc.target)));
             };
-            if !ahead || reloc.kind != Reloc::X86PCRel4 {
+            // A far name that is near is taken for a call by the code generator, which is the same.
+            if !ahead || !matches!(reloc.kind, Reloc::X86PCRel4 | Reloc::X86CallPCRel4) {
                 return Err(refused(format!("its code has a relocation of kind {:?}", reloc.kind)));
             }
             let name = &self.context.func.params.user_named_funcs()[*name];

@@ -35,9 +35,17 @@ impl Core {
         self.native.pending.wrapping_sub(site.rest.into())
     }
 
+    /// So many instructions of the unit of `site` have been executed.
+    fn retire(&mut self, count: u64, site: &Site) {
+        self.retired = self.retired.wrapping_add(count);
+        if site.ahead {
+            self.native.ahead = self.native.ahead.wrapping_add(count);
+        }
+    }
+
     /// The instruction that a helper was called for has ended early.
     fn stop_at(&mut self, stop: Stop, site: &Site) -> Then {
-        self.retired = self.retired.wrapping_add(self.pending_at(site));
+        self.retire(self.pending_at(site), site);
         match stop {
             Stop::Trap if self.traps_to_host() => Then::Leave(Leave::Trap),
             Stop::Trap => {
@@ -148,7 +156,7 @@ impl Core {
         }
         let gpa = self.tlb.translate(self.fetch.class, self.pc, Access::Fetch)?;
         self.misfit = Some(Misfit::Beside { gpa });
-        self.retired = self.retired.wrapping_add(self.pending_at(site));
+        self.retire(self.pending_at(site), site);
         Some(Then::Leave(Leave::Interpret))
     }
 
@@ -191,7 +199,7 @@ impl Core {
             return None;
         }
         if self.roams(slots, site) {
-            self.retired = self.retired.wrapping_add(self.pending_at(site));
+            self.retire(self.pending_at(site), site);
             return Some(Then::Leave(Leave::Interpret));
         }
         let header = slots[usize::from(slots[usize::from(site.slot)].first)].tag;
@@ -258,7 +266,7 @@ impl Core {
         let va = self.native.address;
         let slotted = site.slot != 0;
         if slotted && self.roams(slots, site) {
-            self.retired = self.retired.wrapping_add(self.pending_at(site));
+            self.retire(self.pending_at(site), site);
             return Then::Leave(Leave::Interpret);
         }
         let done = self.store_sized(va, self.native.value, site);
@@ -318,13 +326,13 @@ impl Core {
                 return done;
             }
         }
-        self.retired = self.retired.wrapping_add(self.pending_at(site));
+        self.retire(self.pending_at(site), site);
         Then::Leave(Leave::Interpret)
     }
 
     pub(super) fn native_execute(&mut self, site: &Site) -> Then {
         let (before, insn) = (self.pending_at(site), &site.insn);
-        self.retired = self.retired.wrapping_add(before).wrapping_add(1);
+        self.retire(before.wrapping_add(1), site);
         self.tally.ops[insn.op as usize] += 1;
         let len = u64::from(insn.len);
         match execute(self, insn) {
@@ -334,7 +342,7 @@ impl Core {
                 Then::Leave(Leave::Attention)
             }
             Ok(Flow::Next) if !self.fp_settings_changed(insn) => {
-                self.retired = self.retired.wrapping_sub(before).wrapping_sub(1);
+                self.retire(before.wrapping_add(1).wrapping_neg(), site);
                 self.look_at_status();
                 Then::Back
             }
@@ -343,7 +351,7 @@ impl Core {
                 if self.take_pending_interrupt() {
                     return self.go_on();
                 }
-                self.retired = self.retired.wrapping_sub(before).wrapping_sub(1);
+                self.retire(before.wrapping_add(1).wrapping_neg(), site);
                 self.look_at_status();
                 Then::Back
             }
@@ -365,7 +373,7 @@ impl Core {
                 Then::Leave(Leave::Dispatch)
             }
             Err(stop) => {
-                self.retired = self.retired.wrapping_sub(before).wrapping_sub(1);
+                self.retire(before.wrapping_add(1).wrapping_neg(), site);
                 self.stop_at(stop, site)
             }
         }

@@ -11,6 +11,7 @@
 //! what depends on either they read from the hart.
 
 pub mod abi;
+pub(crate) mod ahead;
 pub mod compile;
 pub(crate) mod enter;
 mod helpers;

@@ -11,6 +11,7 @@ use vm_codecache::{Cause, CodeCache, Config, Counters, Durations, Full, Histogra
 use vm_mmu::{AddressSpace, CodeListener, PAGE};
 
 use super::abi::Site;
+use super::ahead::{Ahead, Lease};
 use super::compile::{CompileError, Compiler};
 use super::enter::{self, Misfit};
 use super::lift::{Binding, Options, Place};
@@ -19,9 +20,10 @@ use super::region::{Region, Surroundings};
 use super::sites::{Known, assign_slots, sites_of};
 use super::slots::{FIRST_KEY, FIRST_SLOT, SlotPool, SlotRange};
 use crate::aot::profile::{Collector, Profile};
+use crate::aot::unit::Contents;
 use crate::hart::Cluster;
 use crate::interp::{Block, granule_mask};
-use crate::isa::Op;
+use crate::isa::{Extensions, Insn, Op};
 use crate::lockstep::Lockstep;
 
 /// How the compiler is used.
@@ -84,6 +86,8 @@ pub(crate) struct Unit {
     pub(super) slots: Option<SlotRange>,
     /// It is of the quick tier.
     pub(super) quick: bool,
+    /// Its hold on a unit of the image, if it is one.
+    pub(super) _lease: Option<Lease>,
 }
 
 /// What was learnt of accesses as they ran, by guest-physical address of the instruction.
@@ -184,6 +188,7 @@ pub struct Jit {
     /// What harts share that make code of the quick tier.
     pub(super) quick: QuickShared,
     pub(super) collector: Option<Arc<Collector>>,
+    ahead: Option<Arc<Ahead>>,
     /// Who compiles if harts wait for it.
     own: Option<Mutex<Worker>>,
 }
@@ -198,18 +203,24 @@ impl Jit {
     /// Starts the compiling threads, and listens to stores into `memory` on behalf of `cluster` as well.
     pub fn start(
         config: JitConfig,
+        image: Option<Contents>,
         memory: &Arc<AddressSpace>,
         cluster: &Arc<Cluster>,
     ) -> Result<Arc<Jit>, JitError> {
         let quick = config.quick.filter(|_| super::quick::is_supported());
         let config = JitConfig { quick, ..config };
-        let zones = Config { long: config.long_zone, short: config.short_zone, ..Config::default() };
+        let (slot, key) =
+            image.as_ref().map_or((FIRST_SLOT, FIRST_KEY), |image| Ahead::free_slots(&image.units));
+        let stable =
+            image.as_ref().map_or(0, |image| image.text.len() + image.words as usize * 8 + PAGE as usize);
+        let zones = Config { long: config.long_zone, short: config.short_zone, stable, ..Config::default() };
         let cache = Arc::new(CodeCache::new(&zones, enter::stub())?);
+        let ahead = image.map(|image| Ahead::new(image, &cache)).transpose()?;
         let queue =
             Arc::new(Queue { jobs: Mutex::default(), length: AtomicUsize::new(0), ready: Condvar::new() });
         let counts: Arc<Counts> = Arc::default();
         let learnt: Arc<Mutex<Learnt>> = Arc::default();
-        let pool = SlotPool::new(FIRST_SLOT, FIRST_KEY);
+        let pool = SlotPool::new(slot, key);
         let collector = config.profile.then(Arc::<Collector>::default);
         let when_full: Arc<WhenFull> = Arc::default();
         let worker = || -> Result<Worker, CompileError> {
@@ -243,6 +254,7 @@ impl Jit {
             learnt,
             quick,
             collector,
+            ahead,
             own,
         });
         memory
@@ -308,6 +320,26 @@ impl Jit {
         let (roaming, beside) = (list(&learnt.roaming), list(&learnt.beside));
         drop(learnt);
         Some(collector.profile(&memory, |gpa| self.quick.heat.of(gpa), &roaming, &beside))
+    }
+
+    /// Whether there is an image.
+    pub(crate) fn has_image(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// Binds a unit of the image that can be entered at `block`, whose first instruction is `first`. Whether
+    /// there is one now.
+    pub(crate) fn bind(&self, extensions: Extensions, block: &Block, first: &Insn) -> bool {
+        let (Some(ahead), Some(memory)) = (&self.ahead, self.memory.upgrade()) else { return false };
+        let suits = |page: u64, sites: &[Site]| {
+            let learnt = self.learnt.lock();
+            let is = |kind: &HashSet<u64>, site: &Site| kind.contains(&(page + u64::from(site.offset)));
+            let misfit = |site: &Site| {
+                site.slot != 0 && is(&learnt.roaming, site) || !site.beside && is(&learnt.beside, site)
+            };
+            learnt.roaming.is_empty() && learnt.beside.is_empty() || !sites.iter().any(misfit)
+        };
+        ahead.bind(&self.cache, &memory, extensions, block, first, &suits)
     }
 
     /// Has room made in the code cache.
@@ -584,7 +616,7 @@ impl Worker {
 
 impl Unit {
     fn of(region: &Region) -> Unit {
-        Unit { page: region.page, sites: sites_of(region), slots: None, quick: false }
+        Unit { page: region.page, sites: sites_of(region), slots: None, quick: false, _lease: None }
     }
 
     /// Gives accesses their inline caches, if there is room; not those that roam. Says which have to look for

@@ -15,6 +15,7 @@ pub(crate) fn sites_of(region: &Region) -> Box<[Site]> {
         size: block.effects[index].access.map_or(0, |(size, _)| size as u8),
         slot: 0,
         beside: false,
+        ahead: false,
     };
     region.blocks.iter().flat_map(|b| (0..b.insns.len()).map(move |index| site(b, index))).collect()
 }

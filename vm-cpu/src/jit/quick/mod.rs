@@ -192,7 +192,15 @@ mod tests {
     fn fits(insn: Insn) -> bool {
         let moves = (8..24u32).map(|r| decode(0x13 | r << 7 | (r + 1) << 15 | 1 << 20, Extensions::all()));
         let insns: Vec<Insn> = moves.map(|insn| insn.expect("addi")).chain([insn]).collect();
-        let site = |insn: &Insn| Site { insn: *insn, offset: 0, rest: 1, size: 0, slot: 0, beside: false };
+        let site = |insn: &Insn| Site {
+            insn: *insn,
+            offset: 0,
+            rest: 1,
+            size: 0,
+            slot: 0,
+            beside: false,
+            ahead: false,
+        };
         let sites: Vec<Site> = insns.iter().map(site).collect();
         let effects: Vec<Effects> = insns.iter().map(Effects::of).collect();
         let chosen = [Chosen { offset: 0, end: 0, first: 0, len: sites.len() }];

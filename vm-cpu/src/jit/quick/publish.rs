@@ -83,7 +83,7 @@ impl Jit {
         let taken = |gpa| self.cache.lookup(gpa).is_some();
         let sites = self.with_beside(|beside| quick.select(blocks, seed, taken, beside))?;
         let page = seed.gpa & !(PAGE - 1);
-        let unit = Unit { page, sites, slots: None, quick: true };
+        let unit = Unit { page, sites, slots: None, quick: true, _lease: None };
         let mut ticket = self.cache.reserve()?;
         if !quick.translate(&unit, ticket.number(), self) {
             return None;

@@ -67,6 +67,7 @@ impl Quick {
                     rest: (len - index) as u16,
                     slot: 0,
                     beside: of.access.is_some() && beside(page + u64::from(offset)),
+                    ahead: false,
                     size: of.access.map_or(0, |(size, _)| size as u8),
                 });
             }
