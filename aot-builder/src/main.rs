@@ -1,9 +1,11 @@
 //! Makes, signs and shows images of code translated ahead of time. One file a command.
 
+mod build;
 mod file;
 mod inspect;
 mod keygen;
 mod listing;
+mod merge;
 mod sign;
 mod verify;
 
@@ -16,6 +18,7 @@ use clap::{Parser, Subcommand};
 const EXAMPLES: &str = "\
 Examples:
   aot-builder keygen builder                 make builder.key, to sign with, and builder.pub
+  aot-builder build boot.profile -o boot.aot --key builder.key
   aot-builder sign image.aot --key new.key   vouch for an image with another key
   aot-builder verify image.aot --aot-trust keys/
   aot-builder inspect image.aot --unit 0     guest and host instructions of the hottest unit
@@ -32,6 +35,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Build and sign an image from profiles of runs
+    Build(build::Args),
+    /// Put profiles of several runs together
+    Merge(merge::Args),
     /// Make a pair of keys
     #[command(after_help = keygen::NOTES)]
     Keygen(keygen::Args),
@@ -46,6 +53,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let told = match Cli::parse().command {
+        Command::Build(args) => build::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),

@@ -152,7 +152,8 @@ impl Bare {
         let exits = Arc::new(Exits { cluster: cluster.clone(), said, deadlines });
         let watched = Arc::downgrade(&exits);
         std::thread::spawn(move || watch(watched));
-        let jit = engine.jit().map(|jit| Jit::start(jit, &memory, &cluster).expect("a host for the JIT"));
+        let jit =
+            engine.jit().map(|jit| Jit::start(jit, None, &memory, &cluster).expect("a host for the JIT"));
         let hart = |id| {
             let hart = Hart::new(id, cpu, memory.clone(), exits.clone(), cluster.clone());
             jit.iter().fold(hart, |hart, jit| hart.with_jit(jit.clone()))

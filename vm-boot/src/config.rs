@@ -46,6 +46,10 @@ pub struct MachineConfig {
     pub stats: bool,
     /// Where to write the same as JSON.
     pub stats_file: Option<PathBuf>,
+    /// Image of code that was translated ahead.
+    pub aot: Option<PathBuf>,
+    /// Directory of the keys that are trusted to sign one.
+    pub aot_trust: PathBuf,
     /// Where to write what code has run, at the end.
     pub profile: Option<PathBuf>,
     /// Text on a console at which a snapshot is taken, after which the machine ends.
@@ -57,6 +61,9 @@ pub struct MachineConfig {
     /// Where to write the device tree instead of starting.
     pub dump_dtb: Option<PathBuf>,
 }
+
+/// Where trusted keys are if nothing else is said.
+pub const TRUST_DIR: &str = "keys";
 
 /// Why options do not make a machine together.
 #[derive(Debug, Error)]
@@ -122,6 +129,8 @@ impl MachineConfig {
             jit: args.jit.map_or_else(|| Some(JitConfig::default()), |jit| jit.0),
             stats: args.stats,
             stats_file: args.stats_file,
+            aot: args.aot,
+            aot_trust: args.aot_trust.unwrap_or_else(|| TRUST_DIR.into()),
             profile: args.profile,
             snapshot_on: args.snapshot.snapshot_on,
             snapshot_dir: args.snapshot.snapshot_dir.unwrap_or_else(|| DEFAULT_DIR.into()),

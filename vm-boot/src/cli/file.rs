@@ -163,6 +163,8 @@ fn rebase(args: &mut RunArgs, directory: &Path) {
         &mut args.dump_dtb,
         &mut args.stats_file,
         &mut args.profile,
+        &mut args.aot,
+        &mut args.aot_trust,
         &mut args.snapshot.snapshot_dir,
     ];
     let disks = args.disk.iter_mut().map(|disk| &mut disk.file);

@@ -219,6 +219,13 @@ pub struct RunArgs {
     /// Write the same as JSON to FILE (docs/metrics.md says what is in it)
     #[arg(long, value_name = "FILE")]
     pub stats_file: Option<PathBuf>,
+    /// Run code from an image made by `aot-builder build`; whatever it does not cover, and all of it if it is
+    /// refused, is compiled as without
+    #[arg(long, value_name = "FILE")]
+    pub aot: Option<PathBuf>,
+    /// Directory of the public keys whose images are run (docs/format-aot.md) [default: ./keys]
+    #[arg(long, value_name = "DIR")]
+    pub aot_trust: Option<PathBuf>,
     /// At the end, write what code has run to FILE, for `aot-builder build`
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -260,6 +267,8 @@ impl RunArgs {
             jit: self.jit.or(base.jit),
             stats: self.stats | base.stats,
             stats_file: self.stats_file.or(base.stats_file),
+            aot: self.aot.or(base.aot),
+            aot_trust: self.aot_trust.or(base.aot_trust),
             profile: self.profile.or(base.profile),
             snapshot: self.snapshot.over(base.snapshot),
             config: None,

@@ -1,5 +1,6 @@
 //! The machine: memory, harts and devices put together, and brought to the state it starts from.
 
+mod ahead;
 mod blob;
 mod board;
 mod error;
@@ -84,8 +85,10 @@ impl Machine {
         let harts = HartStates::new(config.cpus);
         let memory = Arc::new(memory);
         let profile = config.profile.is_some();
-        let jit =
-            config.jit.map(|jit| Jit::start(JitConfig { profile, ..jit }, &memory, &cluster)).transpose()?;
+        let jit = config
+            .jit
+            .map(|jit| Jit::start(JitConfig { profile, ..jit }, ahead::load(&config), &memory, &cluster));
+        let jit = jit.transpose()?;
         let (base, input) = (Mutex::default(), Mutex::default());
         Ok(Self { config, memory, cluster, bus, board, harts, jit, base, input })
     }

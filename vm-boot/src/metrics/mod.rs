@@ -51,7 +51,9 @@ pub struct Hart {
     pub instructions: u64,
     /// Of these, in compiled code and in helpers that it called.
     pub compiled: u64,
-    /// Of these, in the interpreter.
+    /// Of those, in units of an image.
+    pub ahead: u64,
+    /// Of all, in the interpreter.
     pub interpreted: u64,
     /// Times compiled code was entered from the dispatcher.
     pub entries: u64,
@@ -101,6 +103,7 @@ impl From<Tally> for Hart {
         Self {
             instructions: tally.retired,
             compiled: tally.compiled,
+            ahead: tally.ahead,
             interpreted: tally.retired.saturating_sub(tally.compiled),
             entries: tally.entries,
             chained: tally.chained,
@@ -141,12 +144,13 @@ impl Hart {
         }
     }
 
-    fn counts(&mut self) -> [&mut u64; 26] {
+    fn counts(&mut self) -> [&mut u64; 27] {
         let TlbStats { fills, borrows, flush_all, flush_asid, flush_page, large_steps, sum_kills, revokes } =
             &mut self.tlb;
         [
             &mut self.instructions,
             &mut self.compiled,
+            &mut self.ahead,
             &mut self.interpreted,
             &mut self.entries,
             &mut self.chained,

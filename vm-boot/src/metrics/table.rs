@@ -59,10 +59,11 @@ fn machine(text: &mut Lines, metrics: &Metrics, sum: &Hart) {
     text.line(
         "instructions",
         format_args!(
-            "{}, {:.0} million a second awake; compiled {}, interpreted {}",
+            "{}, {:.0} million a second awake; compiled {}, of that ahead {}; interpreted {}",
             count(sum.instructions),
             sum.instructions as f64 * 1e3 / running.max(1) as f64,
             share(sum.compiled, sum.instructions),
+            share(sum.ahead, sum.instructions),
             share(sum.interpreted, sum.instructions),
         ),
     );

@@ -14,7 +14,7 @@ use vm_cpu::CpuConfig;
 use super::error::Reason;
 use crate::cli::value::{Cpus, Disk, MEMORY_MAX, MEMORY_MIN, Memory, Serial, Virtio};
 use crate::cli::{DEFAULT_DIR, Mode};
-use crate::config::MachineConfig;
+use crate::config::{MachineConfig, TRUST_DIR};
 use crate::loader::{Blob, Payload};
 
 /// A path of the host, which need not be text.
@@ -246,6 +246,8 @@ impl MachineRecord {
             jit: Some(Default::default()),
             stats: false,
             stats_file: None,
+            aot: None,
+            aot_trust: TRUST_DIR.into(),
             profile: None,
             snapshot_on: None,
             snapshot_dir: DEFAULT_DIR.into(),

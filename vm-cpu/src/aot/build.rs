@@ -46,8 +46,11 @@ pub struct Made {
     links: Vec<u16>,
 }
 
+/// Words of an image that belong to no unit.
+pub const SHARED_WORDS: u32 = HELPER_WORDS;
+
 /// What a profile says of the heat of blocks.
-struct Heats;
+pub(super) struct Heats;
 
 impl Surroundings for Heats {
     fn has_region(&self, _: u64) -> bool {

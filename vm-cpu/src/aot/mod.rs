@@ -6,6 +6,7 @@
 //! A unit is bound by content: it may run where guest memory holds, at the same offsets of a page, the
 //! instructions that it was made from.
 
+pub mod build;
 mod check;
 mod codec;
 pub mod day;
@@ -19,13 +20,13 @@ mod hostile;
 pub mod image;
 mod index;
 pub mod keys;
+mod layout;
 mod level;
+pub mod profile;
 #[cfg(test)]
 mod sample;
 pub mod store;
 pub mod trust;
-pub mod build;
-pub mod profile;
 pub mod unit;
 
 pub use error::ImageError;
@@ -33,6 +34,7 @@ pub use header::{Header, PAGE, Section};
 pub use image::{About, Host, Image, Place};
 pub use index::Way;
 pub use keys::KeyId;
+pub use layout::layout_hash;
 pub use level::CpuLevel;
 pub use store::Store;
 pub use trust::Trust;

@@ -106,6 +106,13 @@ impl Compiler {
         Ok(())
     }
 
+    /// What `region` is lifted to, as text.
+    pub fn intermediate(&mut self, region: &Region, place: Place<'_>) -> String {
+        self.context.clear();
+        lift::lift(&mut self.context.func, &mut self.builder, self.isa.frontend_config(), region, place);
+        self.context.func.display().to_string()
+    }
+
     fn ways_in(&mut self, entries: usize) {
         self.entries.clear();
         if entries == 1 {
