@@ -14,7 +14,7 @@ use vm_mmu::PAGE;
 use super::profile::{Profile, ProfilePage};
 use super::unit::{AheadSite, AheadSlots, AheadUnit, Contents};
 use crate::interp::{Block, Blocks};
-use crate::isa::{self, Extensions, Insn};
+use crate::isa::{self, Extensions, Insn, Op};
 use crate::jit::abi::Site;
 use crate::jit::compile::{CompileError, Compiler, Name};
 use crate::jit::lift::{Binding, HELPER_WORDS, LINK_WORDS, Options, Place, space};
@@ -49,18 +49,36 @@ pub struct Made {
 /// Words of an image that belong to no unit.
 pub const SHARED_WORDS: u32 = HELPER_WORDS;
 
-/// What a profile says of the heat of blocks.
-pub(super) struct Heats;
+/// What a profile says of the blocks of a page.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// Addresses that regions made so far can be entered at.
+    ways: HashSet<u64>,
+    /// Addresses that calls go to.
+    called: HashSet<u64>,
+}
 
-impl Surroundings for Heats {
-    fn has_region(&self, _: u64) -> bool {
-        false
+impl Surroundings for Facts {
+    fn has_region(&self, gpa: u64) -> bool {
+        self.ways.contains(&gpa)
     }
 
     fn heat(&self, block: &Block) -> u64 {
         block.heat
     }
+
+    /// What is hot is worth having twice.
+    fn is_settled(&self, gpa: u64, _: u64, seed: u64) -> bool {
+        seed < HOT && self.has_region(gpa)
+    }
+
+    fn is_entered(&self, gpa: u64) -> bool {
+        self.called.contains(&gpa)
+    }
 }
+
+/// Executions from which on a region has inline caches, and takes in what others have already.
+const HOT: u64 = 20_000;
 
 /// The regions of a profile that are worth a unit, hottest first, with their inline caches. Blocks that ran
 /// less than `least` times are left out.
@@ -81,8 +99,10 @@ pub fn plan(profile: &Profile, least: u64) -> Vec<Job> {
     let group = Options::default().group;
     let jobs = found.into_iter().map(|(region, page)| {
         let mut sites = sites_of(&region);
-        let known =
-            Known { roams: &|at| page.roaming.contains(&at), beside: &|at| page.beside.contains(&at) };
+        let known = Known {
+            roams: &|at| region.heat < HOT || page.roaming.contains(&at),
+            beside: &|at| page.beside.contains(&at),
+        };
         let slots = assign_slots(&mut sites, &region, group, &known, |len| {
             let end = next_slot + len;
             if end > SLOTS as u32 - SLOTS_LEFT {
@@ -115,12 +135,17 @@ fn regions(page: &ProfilePage, gpa: u64, least: u64) -> Vec<Region> {
     let bytes = page.page();
     let mut blocks = Blocks::default();
     let mut heat: HashMap<u32, u64> = HashMap::new();
+    let mut facts = Facts::default();
     for block in &page.blocks {
         let Some(code) = decode(&bytes, block.offset, block.bytes) else { continue };
         let id = blocks.number(gpa + u64::from(block.offset), 0);
         blocks.set_code(id, &code, block.bytes.into());
         blocks.get_mut(id).heat = block.heat;
         heat.insert(block.offset.into(), block.heat);
+        if let Some(last) = code.last().filter(|last| last.op == Op::jal && matches!(last.rd, 1 | 5)) {
+            let here = gpa + u64::from(block.offset) + u64::from(block.bytes) - u64::from(last.len);
+            facts.called.insert(here.wrapping_add_signed(last.imm.into()));
+        }
     }
     let mut seeds: Vec<(u64, u32)> =
         heat.iter().filter(|&(_, &heat)| heat >= least).map(|(&at, &heat)| (heat, at)).collect();
@@ -132,7 +157,8 @@ fn regions(page: &ProfilePage, gpa: u64, least: u64) -> Vec<Region> {
             continue;
         }
         let Some(seed) = blocks.known(gpa + u64::from(at)) else { continue };
-        let Some(region) = Region::discover(&blocks, seed, &Heats) else { continue };
+        let Some(region) = Region::discover(&blocks, seed, &facts) else { continue };
+        facts.ways.extend(region.entries().map(|at| gpa + u64::from(region.blocks[at].offset)));
         covered.extend(region.blocks.iter().map(|block| block.offset));
         regions.push(region);
     }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use vm_mmu::PAGE;
 
-use super::build::Heats;
+use super::build::Facts;
 use crate::interp::Blocks;
 use crate::isa::{Extensions, Insn, Op, decode};
 use crate::jit::abi::Site;
@@ -49,7 +49,7 @@ fn intermediate(compiler: &mut Compiler, insn: Insn) -> Option<String> {
     let id = blocks.number(PAGE, 0);
     blocks.set_code(id, &[insn], insn.len.into());
     blocks.get_mut(id).heat = 1;
-    let region = Region::discover(&blocks, blocks.get(id), &Heats)?;
+    let region = Region::discover(&blocks, blocks.get(id), &Facts::default())?;
     let mut text = String::new();
     for slotted in [false, true] {
         let mut sites = sites_of(&region);

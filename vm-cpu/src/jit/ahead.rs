@@ -69,7 +69,7 @@ impl Ahead {
     }
 
     /// Binds a unit that can be entered at `block`, whose first instruction is `first`, and that `suits` what
-    /// was learnt of the code in this run. Whether there is one.
+    /// was learnt of the code in this run. Its number, if there is one.
     pub fn bind(
         self: &Arc<Self>,
         cache: &CodeCache<Unit>,
@@ -78,15 +78,26 @@ impl Ahead {
         block: &Block,
         first: &Insn,
         suits: &dyn Fn(u64, &[Site]) -> bool,
-    ) -> bool {
+    ) -> Option<u32> {
         let page = block.gpa & !(PAGE - 1);
         let key = ((block.gpa - page) as u16, first.bits);
-        let Some(candidates) = self.by_entry.get(&key) else { return false };
-        candidates.iter().any(|&number| {
+        let Some(candidates) = self.by_entry.get(&key) else { return None };
+        candidates.iter().copied().find(|&number| {
             let sites = sites(&self.units[number as usize], page, memory, extensions);
             sites
                 .filter(|sites| suits(page, sites))
                 .is_some_and(|sites| self.publish(cache, memory, page, number, sites).is_some())
+        })
+    }
+
+    /// Basic blocks of a unit: offset, offset behind, and a heat that says nothing.
+    pub fn blocks(&self, unit: u32) -> impl Iterator<Item = (u32, u32, u64)> + Clone + '_ {
+        let sites = &self.units[unit as usize].sites;
+        let starts = sites.iter().enumerate().filter(|&(at, _)| at == 0 || sites[at - 1].rest == 1);
+        starts.filter_map(|(at, first)| {
+            let last = sites.get(at + usize::from(first.rest) - 1)?;
+            let len = if last.bits & 3 == 3 { 4 } else { 2 };
+            Some((first.offset.into(), u32::from(last.offset) + len, 0))
         })
     }
 

@@ -69,6 +69,15 @@ pub trait Surroundings {
     fn has_region(&self, gpa: u64) -> bool;
     /// Executions of a block, by whatever engine.
     fn heat(&self, block: &Block) -> u64;
+    /// Whether a region whose first block ran `seed` times leads to the unit of a block that ran `heat` times,
+    /// rather than to take it in.
+    fn is_settled(&self, gpa: u64, heat: u64, seed: u64) -> bool {
+        heat >= seed.saturating_mul(SETTLED) && self.has_region(gpa)
+    }
+    /// Whether other code is known to jump here.
+    fn is_entered(&self, _gpa: u64) -> bool {
+        false
+    }
 }
 
 /// How an instruction may be left.
@@ -234,12 +243,15 @@ impl Discovery<'_> {
         let Some(block) = self.blocks.known(gpa) else { return };
         let heat = self.around.heat(block);
         let wanted = heat.saturating_mul(COLD) >= self.heat;
-        let settled = !seed && heat >= self.heat.saturating_mul(SETTLED) && self.around.has_region(gpa);
+        let settled = !seed && self.around.is_settled(gpa, heat, self.heat);
         if !wanted || settled || block.unlinked || self.insns.len() >= REGION_INSNS {
             return;
         }
         let code = self.blocks.code(block);
         self.leaders.insert(offset);
+        if self.around.is_entered(gpa) {
+            self.entries.insert(offset);
+        }
         let mut at = offset;
         for insn in code {
             if self.insns.contains_key(&at) {

@@ -339,7 +339,13 @@ impl Jit {
             };
             learnt.roaming.is_empty() && learnt.beside.is_empty() || !sites.iter().any(misfit)
         };
-        ahead.bind(&self.cache, &memory, extensions, block, first, &suits)
+        let Some(unit) = ahead.bind(&self.cache, &memory, extensions, block, first, &suits) else {
+            return false;
+        };
+        if let Some(collector) = &self.collector {
+            collector.saw(&memory, block.gpa & !(PAGE - 1), ahead.blocks(unit));
+        }
+        true
     }
 
     /// Has room made in the code cache.
