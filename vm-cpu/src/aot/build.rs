@@ -54,8 +54,8 @@ pub const SHARED_WORDS: u32 = HELPER_WORDS;
 pub(super) struct Facts {
     /// Addresses that regions made so far can be entered at.
     ways: HashSet<u64>,
-    /// Addresses that calls go to.
-    called: HashSet<u64>,
+    /// Addresses that other code jumps to.
+    entered: HashSet<u64>,
 }
 
 impl Surroundings for Facts {
@@ -73,7 +73,7 @@ impl Surroundings for Facts {
     }
 
     fn is_entered(&self, gpa: u64) -> bool {
-        self.called.contains(&gpa)
+        self.entered.contains(&gpa)
     }
 }
 
@@ -142,9 +142,12 @@ fn regions(page: &ProfilePage, gpa: u64, least: u64) -> Vec<Region> {
         blocks.set_code(id, &code, block.bytes.into());
         blocks.get_mut(id).heat = block.heat;
         heat.insert(block.offset.into(), block.heat);
+        if block.entered {
+            facts.entered.insert(gpa + u64::from(block.offset));
+        }
         if let Some(last) = code.last().filter(|last| last.op == Op::jal && matches!(last.rd, 1 | 5)) {
             let here = gpa + u64::from(block.offset) + u64::from(block.bytes) - u64::from(last.len);
-            facts.called.insert(here.wrapping_add_signed(last.imm.into()));
+            facts.entered.insert(here.wrapping_add_signed(last.imm.into()));
         }
     }
     let mut seeds: Vec<(u64, u32)> =
@@ -274,7 +277,7 @@ mod tests {
         let code: [u32; 3] = [0xfff5_0513, 0xfe05_1ee3, 0x0000_8067];
         let mut bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
         bytes.resize(64, 0);
-        let block = |offset, bytes, heat| ProfileBlock { offset, bytes, heat };
+        let block = |offset, bytes, heat| ProfileBlock { offset, bytes, heat, entered: false };
         let blocks = vec![block(0, 8, 1000), block(8, 4, 900)];
         let page = ProfilePage { gpa: 0x8000_0000, known: 1, bytes, blocks, roaming: vec![], beside: vec![] };
         Profile { pages: vec![page.clone(), ProfilePage { gpa: 0x8000_5000, ..page }] }

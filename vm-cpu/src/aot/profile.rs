@@ -35,6 +35,8 @@ pub struct ProfileBlock {
     pub bytes: u16,
     /// Executions.
     pub heat: u64,
+    /// Other code was seen to jump here.
+    pub entered: bool,
 }
 
 /// A page of code.
@@ -68,8 +70,12 @@ impl ProfilePage {
     fn of(gpa: u64, taken: Taken) -> ProfilePage {
         let known = (0..64).filter(|granule| taken.known >> granule & 1 != 0);
         let bytes = known.flat_map(|granule| &taken.bytes[granule * GRANULE..][..GRANULE]).copied().collect();
-        let blocks =
-            taken.blocks.into_iter().map(|(offset, (bytes, heat))| ProfileBlock { offset, bytes, heat });
+        let blocks = taken.blocks.into_iter().map(|(offset, Ran { bytes, heat, entered })| ProfileBlock {
+            offset,
+            bytes,
+            heat,
+            entered,
+        });
         ProfilePage {
             gpa,
             known: taken.known,
@@ -94,11 +100,12 @@ impl ProfilePage {
         for at in (0..64).filter(|granule| new >> granule & 1 != 0).map(|granule| granule * GRANULE) {
             page[at..at + GRANULE].copy_from_slice(&its[at..at + GRANULE]);
         }
-        let mut blocks: BTreeMap<u16, (u16, u64)> =
-            self.blocks.iter().map(|block| (block.offset, (block.bytes, block.heat))).collect();
+        let ran = |b: &ProfileBlock| Ran { bytes: b.bytes, heat: b.heat, entered: b.entered };
+        let mut blocks: BTreeMap<u16, Ran> = self.blocks.iter().map(|b| (b.offset, ran(b))).collect();
         for block in &other.blocks {
-            let known = blocks.entry(block.offset).or_insert((block.bytes, 0));
-            known.1 = known.1.saturating_add(block.heat);
+            let known = blocks.entry(block.offset).or_insert(Ran { bytes: block.bytes, ..Ran::default() });
+            known.heat = known.heat.saturating_add(block.heat);
+            known.entered |= block.entered;
         }
         let union = |a: &[u16], b: &[u16]| {
             let mut all = [a, b].concat();
@@ -222,10 +229,18 @@ impl Profile {
 struct Taken {
     bytes: Box<[u8; PAGE as usize]>,
     known: u64,
-    /// Length and executions, by offset.
-    blocks: BTreeMap<u16, (u16, u64)>,
+    /// By offset.
+    blocks: BTreeMap<u16, Ran>,
     roaming: Vec<u16>,
     beside: Vec<u16>,
+}
+
+/// A block that ran.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ran {
+    bytes: u16,
+    heat: u64,
+    entered: bool,
 }
 
 /// Collects a profile while a machine runs.
@@ -236,12 +251,13 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Blocks of a page were translated: offset, offset behind, executions so far.
+    /// Blocks of a page were translated: offset, offset behind, executions so far. Other code jumps to `entered`.
     pub(crate) fn saw(
         &self,
         memory: &AddressSpace,
         page: u64,
         blocks: impl Iterator<Item = (u32, u32, u64)> + Clone,
+        entered: Option<u64>,
     ) {
         let mut now = Box::new([0; PAGE as usize]);
         if memory.read(page, &mut now[..]).is_err() {
@@ -266,7 +282,10 @@ impl Collector {
         current.known |= granules;
         for (from, to, heat) in blocks {
             let block = current.blocks.entry(from as u16).or_default();
-            *block = ((to - from) as u16, block.1.max(heat));
+            *block = Ran { bytes: (to - from) as u16, heat: block.heat.max(heat), ..*block };
+        }
+        if let Some(block) = entered.and_then(|gpa| current.blocks.get_mut(&((gpa - page) as u16))) {
+            block.entered = true;
         }
     }
 
@@ -287,7 +306,7 @@ impl Collector {
                 continue;
             }
             for (&offset, block) in &mut current.blocks {
-                block.1 = block.1.max(heat(page + u64::from(offset)));
+                block.heat = block.heat.max(heat(page + u64::from(offset)));
             }
         }
         for (learnt, beside) in [(roaming, false), (beside, true)] {
@@ -328,7 +347,10 @@ mod tests {
             gpa,
             known,
             bytes: vec![fill; known.count_ones() as usize * GRANULE],
-            blocks: blocks.iter().map(|&(offset, heat)| ProfileBlock { offset, bytes: 4, heat }).collect(),
+            blocks: blocks
+                .iter()
+                .map(|&(offset, heat)| ProfileBlock { offset, bytes: 4, heat, entered: false })
+                .collect(),
             roaming: vec![],
             beside: vec![4],
         }

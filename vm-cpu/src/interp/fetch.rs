@@ -115,7 +115,7 @@ impl Engine {
     }
 
     /// Marks granules as code, and has the other harts guard a page that was not guarded for us.
-    fn mark(&mut self, core: &mut Core, page: u64, granules: u64) {
+    pub(super) fn mark(&mut self, core: &mut Core, page: u64, granules: u64) {
         let before = core.memory().tracker().add_code(page, granules);
         if before != 0 && self.blocks.has_code(page) {
             return;

@@ -165,15 +165,15 @@ impl Engine {
             (block.cell, block.ask) = (cell, u64::MAX);
             return;
         }
-        if let Some(first) = self.blocks.code(block).first()
-            && jit.bind(core.extensions(), block, first)
-        {
-            let cell = jit.lookup(block.gpa);
+        let gpa = block.gpa;
+        if jit.has_image() && self.bind(core, &jit, id) {
+            let cell = jit.lookup(gpa);
             let block = self.blocks.get_mut(id);
             (block.cell, block.ask) = (cell.unwrap_or(0), heat + PATIENCE);
             core.jumps.set_cell(core.pc, block.cell);
             return;
         }
+        let block = self.blocks.get(id);
         let due = heat >= threshold && (asked == 0 || heat > asked * AGAIN);
         if !due && jit.config().quick.is_some_and(|threshold| heat >= threshold) {
             self.translate(core, &jit, id);
@@ -205,6 +205,13 @@ impl Engine {
             waiting if waiting < soon => heat + PATIENCE,
             _ => heat * 2,
         };
+    }
+
+    /// Gives a block code of the image, if there is some.
+    fn bind(&mut self, core: &mut Core, jit: &Jit, id: BlockId) -> bool {
+        let block = self.blocks.get(id).clone();
+        let Some(&first) = self.blocks.code(&block).first() else { return false };
+        jit.bind(core.extensions(), &block, &first, |page, granules| self.mark(core, page, granules))
     }
 
     /// Gives a block code of the quick tier, and those it leads to.

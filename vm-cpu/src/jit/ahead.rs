@@ -69,15 +69,15 @@ impl Ahead {
     }
 
     /// Binds a unit that can be entered at `block`, whose first instruction is `first`, and that `suits` what
-    /// was learnt of the code in this run. Its number, if there is one.
+    /// was learnt of the code in this run; `mark` marks granules of a page as code. Its number, if there is one.
     pub fn bind(
         self: &Arc<Self>,
         cache: &CodeCache<Unit>,
         memory: &AddressSpace,
         extensions: Extensions,
-        block: &Block,
-        first: &Insn,
+        (block, first): (&Block, &Insn),
         suits: &dyn Fn(u64, &[Site]) -> bool,
+        mut mark: impl FnMut(u64, u64),
     ) -> Option<u32> {
         let page = block.gpa & !(PAGE - 1);
         let key = ((block.gpa - page) as u16, first.bits);
@@ -86,7 +86,7 @@ impl Ahead {
             let sites = sites(&self.units[number as usize], page, memory, extensions);
             sites
                 .filter(|sites| suits(page, sites))
-                .is_some_and(|sites| self.publish(cache, memory, page, number, sites).is_some())
+                .is_some_and(|sites| self.publish(cache, memory, page, number, sites, &mut mark).is_some())
         })
     }
 
@@ -114,6 +114,7 @@ impl Ahead {
         page: u64,
         number: u32,
         sites: Box<[Site]>,
+        mark: &mut impl FnMut(u64, u64),
     ) -> Option<()> {
         let lease = self.lease(number)?;
         let unit = &self.units[number as usize];
@@ -127,6 +128,7 @@ impl Ahead {
             unit.entries.iter().map(|&(offset, at)| (page + u64::from(offset), at)).collect();
         let spans = sites.iter().map(|site| granule_mask(site.offset.into(), site.insn.len.into()));
         let granules = spans.fold(0, |all, span| all | span);
+        mark(page, granules);
         let new = New {
             zone: Zone::Stable,
             code: &[],

@@ -328,8 +328,14 @@ impl Jit {
     }
 
     /// Binds a unit of the image that can be entered at `block`, whose first instruction is `first`. Whether
-    /// there is one now.
-    pub(crate) fn bind(&self, extensions: Extensions, block: &Block, first: &Insn) -> bool {
+    /// there is one now. `mark` marks granules of a page as code.
+    pub(crate) fn bind(
+        &self,
+        extensions: Extensions,
+        block: &Block,
+        first: &Insn,
+        mark: impl FnMut(u64, u64),
+    ) -> bool {
         let (Some(ahead), Some(memory)) = (&self.ahead, self.memory.upgrade()) else { return false };
         let suits = |page: u64, sites: &[Site]| {
             let learnt = self.learnt.lock();
@@ -339,11 +345,11 @@ impl Jit {
             };
             learnt.roaming.is_empty() && learnt.beside.is_empty() || !sites.iter().any(misfit)
         };
-        let Some(unit) = ahead.bind(&self.cache, &memory, extensions, block, first, &suits) else {
+        let Some(unit) = ahead.bind(&self.cache, &memory, extensions, (block, first), &suits, mark) else {
             return false;
         };
         if let Some(collector) = &self.collector {
-            collector.saw(&memory, block.gpa & !(PAGE - 1), ahead.blocks(unit));
+            collector.saw(&memory, block.gpa & !(PAGE - 1), ahead.blocks(unit), Some(block.gpa));
         }
         true
     }
@@ -611,7 +617,7 @@ impl Worker {
             Err(_) => return,
         }
         if let Some(collector) = &self.collector {
-            collector.saw(&memory, page, region.blocks.iter().map(|b| (b.offset, b.end, region.heat)));
+            collector.saw(&memory, page, region.blocks.iter().map(|b| (b.offset, b.end, region.heat)), None);
         }
         self.counts.regions.fetch_add(1, Relaxed);
         self.counts.insns.fetch_add(insns, Relaxed);

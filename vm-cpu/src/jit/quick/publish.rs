@@ -118,7 +118,12 @@ impl Jit {
         }
         if let Some(collector) = &self.collector {
             let heat = seed.heat;
-            collector.saw(&memory, page, quick.chosen.iter().map(|block| (block.offset, block.end, heat)));
+            collector.saw(
+                &memory,
+                page,
+                quick.chosen.iter().map(|block| (block.offset, block.end, heat)),
+                Some(seed.gpa),
+            );
         }
         self.quick.made(insns, bytes);
         Some(())
