@@ -30,5 +30,5 @@ fn read(path: &Path, trust: &Path) -> anyhow::Result<Contents> {
     let host =
         Host { layout_hash: layout_hash(), cpu_level: CpuLevel::of_host(), shared_words: SHARED_WORDS };
     let image = Image::read(&file, &trust, &host)?;
-    Ok(image.contents(&file))
+    Ok(image.into_contents(file))
 }

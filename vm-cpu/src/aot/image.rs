@@ -208,6 +208,14 @@ impl Image {
         Contents { units: self.units.clone(), text: file[self.text()].to_vec(), words: self.words() }
     }
 
+    /// The units, and the text of the file that it was read from, whose memory it takes over.
+    pub fn into_contents(self, mut file: Vec<u8>) -> Contents {
+        let (text, words) = (self.text(), self.words());
+        file.truncate(text.end);
+        file.drain(..text.start);
+        Contents { units: self.units, text: file, words }
+    }
+
     /// Which unit a place in the text belongs to. `None` between units.
     pub fn resolve(&self, text: u32) -> Option<Place> {
         let behind = self.ranges.partition_point(|range| range.text <= text);
