@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<String> {
         shared_words: SHARED_WORDS,
     };
     let file = image::write(&contents, &about, &key)?;
-    std::fs::write(&args.output, &file).with_context(|| args.output.display().to_string())?;
+    crate::file::write(&args.output, &file)?;
     let insns: usize = contents.units.iter().map(|unit| unit.sites.len()).sum();
     Ok(format!(
         "{}: {} units of {insns} guest instructions, {} KiB of code\n",

@@ -14,6 +14,7 @@
 //!
 //! `GUEST_RUNNER=qemu` runs them on `qemu-system-riscv64`, to tell a fault of a program from one of the machine.
 
+use crate::ahead::Ahead;
 use crate::host::{Outcome, program, repository, run_limited, scratch, vm_boot};
 use crate::pieces;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ const MORE_ENGINES: [&str; 2] = ["off", "on,threshold=1,quick=1,short=512K,long=
 const IN_STEP: [&str; 2] =
     ["on,threshold=1,quick=1,lockstep=chains", "on,threshold=1,quick=1,lockstep=units"];
 const WRITTEN_TO: &str = "htif";
+/// Too short for anything to be compiled.
+const NEVER_COMPILED: &str = "exit_code";
 const LIMIT: Duration = Duration::from_secs(120);
 /// Engines in which programs are saved and restored.
 const ENGINES_OF_PIECES: [&str; 2] = ["off", "on,threshold=1,quick=1"];
@@ -177,12 +180,15 @@ impl Program {
     /// Builds it, runs it in each engine it is for, and holds the outcomes against the header.
     pub fn check(&self) {
         let kernel = self.build();
-        self.check_in(&kernel, None);
+        self.check_in(&kernel, &[]);
+        if runner() == "vm-boot" && self.name != NEVER_COMPILED {
+            self.check_ahead(&kernel);
+        }
         if runner() == "vm-boot" && SEEN_BY_OTHERS.iter().any(|start| self.name.starts_with(start)) {
-            MORE_ENGINES.iter().for_each(|jit| self.check_in(&kernel, Some(jit)));
+            MORE_ENGINES.iter().for_each(|jit| self.check_in(&kernel, &["--jit", jit]));
         }
         if runner() == "vm-boot" && self.cpus == "1" && self.disk.is_none() && self.name != WRITTEN_TO {
-            IN_STEP.iter().for_each(|jit| self.check_in(&kernel, Some(jit)));
+            IN_STEP.iter().for_each(|jit| self.check_in(&kernel, &["--jit", jit]));
         }
     }
 
@@ -197,7 +203,7 @@ impl Program {
             let args = pieces::machine(&kernel, &self.cpus, &self.memory, path);
             let pieces::Ended { code, output, saves } = pieces::run(args, jit, seed as u64);
             let output = format!("{output}\n(saved {saves} times)");
-            self.judge(Some(jit), &Outcome { code: Some(code.into()), output, timed_out: false });
+            self.judge(&["--jit", jit], &Outcome { code: Some(code.into()), output, timed_out: false });
             if let (Some(Use::Keep), Some(disk)) = (self.disk, disk) {
                 disk.expect_untouched();
             }
@@ -206,8 +212,20 @@ impl Program {
         assert!(saved > 0, "{}: it never was saved", self.name);
     }
 
-    /// `jit` is the value of `--jit`, if not its default.
-    fn check_in(&self, kernel: &Path, jit: Option<&str>) {
+    /// Runs it once to see what it executes, and once more by an image of that, which has to cover something.
+    fn check_ahead(&self, kernel: &Path) {
+        let ahead = Ahead::default();
+        let profile = ahead.profile();
+        let profile = profile.to_str().expect("a path that is text");
+        self.check_in(kernel, &["--jit", "on,quick=1", "--profile", profile]);
+        assert!(ahead.build() > 0, "{}: an image without units", self.name);
+        let options = ahead.options();
+        let [aot, image, trust, keys] = options.each_ref().map(String::as_str);
+        self.check_in(kernel, &["--jit", "on,quick=8", aot, image, trust, keys]);
+    }
+
+    /// With these options more.
+    fn check_in(&self, kernel: &Path, options: &[&str]) {
         let disk = self.disk.map(|_| Disk::new());
         let path = disk.as_ref().map(|d| d.file.path());
         let mut command = match (runner().as_str(), &self.qemu) {
@@ -215,20 +233,20 @@ impl Program {
                 eprintln!("{} not run on QEMU: {reason}", self.name);
                 return;
             }
-            ("qemu", Qemu::Right(options)) => self.on_qemu(kernel, path, options),
+            ("qemu", Qemu::Right(more)) => self.on_qemu(kernel, path, more),
             ("vm-boot", _) => self.on_vm_boot(kernel, path),
             (other, _) => panic!("expected GUEST_RUNNER to be vm-boot or qemu, found {other}"),
         };
-        command.args(jit.map(|value| ["--jit", value]).into_iter().flatten());
-        self.judge(jit, &run_limited(&mut command, LIMIT));
+        command.args(options);
+        self.judge(options, &run_limited(&mut command, LIMIT));
         if let (Some(Use::Keep), Some(disk)) = (self.disk, disk) {
             disk.expect_untouched();
         }
     }
 
-    fn judge(&self, jit: Option<&str>, outcome: &Outcome) {
+    fn judge(&self, options: &[&str], outcome: &Outcome) {
         let Outcome { code, output, timed_out } = outcome;
-        let name = jit.map_or(self.name.clone(), |jit| format!("{} with --jit {jit}", self.name));
+        let name = format!("{} {}", self.name, options.join(" "));
         assert!(!timed_out, "{name}: no end within {LIMIT:?}:\n{output}");
         assert_eq!(*code, Some(self.exit), "{name}: exit code; it said:\n{output}");
         for text in &self.prints {

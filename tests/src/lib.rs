@@ -3,6 +3,7 @@
 //!
 //! Invariant: a test that lacks something of the host fails and names the Debian package; none is skipped for it.
 
+pub mod ahead;
 pub mod bare;
 pub mod bench;
 pub mod debian;

@@ -127,7 +127,7 @@ impl Arena {
     /// Turns the range from `offset` on into `count` words, all 0. Nothing else uses the range.
     pub fn words(&self, offset: u64, count: usize) -> io::Result<Words> {
         let len = (count * 8).next_multiple_of(PAGE);
-        if offset % PAGE as u64 != 0 || offset + len as u64 > self.len as u64 {
+        if !offset.is_multiple_of(PAGE as u64) || offset + len as u64 > self.len as u64 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let at = self.base + offset as usize;

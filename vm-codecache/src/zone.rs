@@ -240,7 +240,7 @@ impl Zones {
         let segment = (offset / self.segment as u64) as usize;
         let inside = offset % self.segment as u64 + bytes as u64 <= self.segment as u64;
         let piece = Piece { line: (offset / LINE as u64) as u32, bytes: bytes as u32 };
-        if offset % LINE as u64 != 0 || bytes == 0 || !inside {
+        if !offset.is_multiple_of(LINE as u64) || bytes == 0 || !inside {
             return None;
         }
         let segment = self.segments.get(segment)?;

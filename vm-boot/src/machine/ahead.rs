@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use vm_cpu::aot::build::SHARED_WORDS;
-use vm_cpu::aot::trust::Day;
+use vm_cpu::aot::day::Day;
 use vm_cpu::aot::unit::Contents;
 use vm_cpu::aot::{CpuLevel, Host, Image, Trust, layout_hash};
 

@@ -196,7 +196,7 @@ impl Profile {
         for page in &self.pages {
             let granules = page.known.count_ones() as usize;
             let inside = |b: &ProfileBlock| {
-                b.offset % 2 == 0 && b.bytes != 0 && u64::from(b.offset) + u64::from(b.bytes) <= PAGE
+                b.offset.is_multiple_of(2) && b.bytes != 0 && u64::from(b.offset) + u64::from(b.bytes) <= PAGE
             };
             let ordered = page.blocks.windows(2).all(|pair| pair[0].offset < pair[1].offset);
             if page.bytes.len() != granules * GRANULE || !page.blocks.iter().all(inside) || !ordered {

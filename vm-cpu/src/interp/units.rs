@@ -209,7 +209,7 @@ impl Engine {
 
     /// Gives a block code of the image, if there is some.
     fn bind(&mut self, core: &mut Core, jit: &Jit, id: BlockId) -> bool {
-        let block = self.blocks.get(id).clone();
+        let block = *self.blocks.get(id);
         let Some(&first) = self.blocks.code(&block).first() else { return false };
         jit.bind(core.extensions(), &block, &first, |page, granules| self.mark(core, page, granules))
     }

@@ -81,7 +81,7 @@ impl Ahead {
     ) -> Option<u32> {
         let page = block.gpa & !(PAGE - 1);
         let key = ((block.gpa - page) as u16, first.bits);
-        let Some(candidates) = self.by_entry.get(&key) else { return None };
+        let candidates = self.by_entry.get(&key)?;
         candidates.iter().copied().find(|&number| {
             let sites = sites(&self.units[number as usize], page, memory, extensions);
             sites
