@@ -19,7 +19,8 @@ static void interrupt(u64 irq) {
 
 static u64 wfi_until_timer(u64 arg) {
     MTIMECMP(0) = MTIME + MILLISECOND;
-    wfi();
+    do wfi(); // which may end for no reason
+    while (!taken);
     return arg;
 }
 
