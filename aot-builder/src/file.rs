@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
-use vm_cpu::aot::Image;
+use vm_cpu::aot::{Image, image};
 
 /// Reads an image, whoever signed it.
 pub fn read(path: &Path) -> Result<(Vec<u8>, Image)> {
-    let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let bytes = image::bytes_of(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     let image = Image::open(&bytes).with_context(|| path.display().to_string())?;
     Ok((bytes, image))
 }

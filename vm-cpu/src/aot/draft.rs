@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 /// How names of drafts begin.
 const PREFIX: &str = ".draft-";
@@ -40,7 +41,11 @@ impl Draft {
 
     /// Makes it `target`, of the same directory, where nothing may be yet.
     pub(super) fn put(self, target: &Path) -> io::Result<()> {
-        renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE)?;
+        match renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
+            // Not every file system can; a second name is as good, and the first goes with the draft.
+            Err(Errno::INVAL) => fs::hard_link(&self.path, target)?,
+            renamed => renamed?,
+        }
         let dir = target.parent().unwrap_or(Path::new("/"));
         File::open(dir)?.sync_all()
     }

@@ -26,6 +26,16 @@ fn an_image_comes_out_as_it_went_in() {
 }
 
 #[test]
+fn the_format_is_what_its_number_says() {
+    let digest = blake3::hash(&file()).to_string();
+    let noted = "066e80961a4277b7f49920a0a3b1613e03e735c10af28f7adc1f9224a1953691";
+    assert_eq!(
+        digest, noted,
+        "another layout of the file or of units: raise FORMAT in header.rs, then note this"
+    );
+}
+
+#[test]
 fn every_place_in_the_text_is_of_its_unit_and_every_way_in_is_found() {
     let image = read(&file()).unwrap();
     for text in 0..400 {

@@ -11,7 +11,10 @@
 //! host's CPU, and no older than permitted; whatever its fields say is in range ([`check`](super::check)). Who
 //! maps the text must map the bytes that were read, and not open a file a second time.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Range;
+use std::path::Path;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
@@ -233,6 +236,13 @@ impl Image {
         let len = self.ways[start..].partition_point(|way| (way.bits, way.offset) == key);
         &self.ways[start..start + len]
     }
+}
+
+/// The bytes of a file, or of one that is too long for an image so many that it is refused.
+pub fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(header::LONGEST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn first_page(file: &[u8]) -> &[u8] {

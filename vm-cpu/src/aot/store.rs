@@ -20,7 +20,7 @@ use thiserror::Error;
 use super::draft::{Draft, is_left_over};
 use super::error::ImageError;
 use super::header::{self, Header};
-use super::image::Image;
+use super::image::{self, Image};
 use super::trust::Trust;
 
 /// What the names of images end in.
@@ -80,7 +80,7 @@ pub struct Entry {
 impl Entry {
     /// Checks every byte of it, and that `trust` takes it, for whatever host.
     pub fn verify(&self, trust: &Trust) -> Result<Image, StoreError> {
-        let file = fs::read(&self.path).map_err(host_error("read", &self.path))?;
+        let file = image::bytes_of(&self.path).map_err(host_error("read", &self.path))?;
         let image = Image::open(&file).and_then(|image| trust.admit(image.header()).map(|()| image));
         image.map_err(|error| StoreError::Image { path: self.path.clone(), error })
     }
