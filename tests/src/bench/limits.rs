@@ -4,6 +4,8 @@ use super::report::Limit;
 
 /// Debian's kernel until the shell of the initramfs.
 pub const BOOT: &str = "boot to the busybox shell";
+/// The same, once more, from an image of what the first boot executed.
+pub const AHEAD: &str = "second boot to the busybox shell, translated ahead";
 /// Debian 13 until its login.
 pub const DEBIAN: &str = "Debian 13 to its login";
 /// The guest that is part of `vm-boot`.
@@ -27,6 +29,10 @@ pub const CACHE: &str = "code cache a quarter as large as what lives in it";
 pub fn limit(group: &str, name: &str) -> Option<Limit> {
     match (group, name) {
         (BOOT | DEBIAN, "cpu time") => Some(Limit::TimesQemu(0.6)),
+        (AHEAD, "cpu time") => Some(Limit::TimesQemu(0.4)),
+        (AHEAD, "cpu time, of the JIT's") => Some(Limit::Most(0.75)),
+        (AHEAD, "guest instructions from it") => Some(Limit::Least(0.9)),
+        (AHEAD, "translation, share of cpu time") => Some(Limit::Most(0.03)),
         (BOOT, "wall time") => Some(Limit::TimesQemu(0.5)),
         (DEMO, "time to the prompt") => Some(Limit::Most(1e9)),
         (DEMO, "resident memory") => Some(Limit::Most(f64::from(32 << 20))),

@@ -30,17 +30,11 @@ pub struct Boot {
     pub wall: Duration,
 }
 
-/// Boots to the shell's marker and ends the machine there.
-pub fn boot(machine: Machine) -> Result<Boot> {
+/// Boots to the shell's marker and ends the machine there. `options` are for `vm-boot`.
+pub fn boot(machine: Machine, options: &[&str]) -> Result<Boot> {
     let (kernel, initrd) = (image("Image")?, image("initramfs.cpio")?);
-    let guest = Guest {
-        kernel: &kernel,
-        initrd: Some(&initrd),
-        append: APPEND,
-        memory: MEMORY,
-        disk: None,
-        options: &[],
-    };
+    let guest =
+        Guest { kernel: &kernel, initrd: Some(&initrd), append: APPEND, memory: MEMORY, disk: None, options };
     let mut process = Process::start(&mut machine.command(&guest)?)?;
     process.wait_for(MARKER).with_context(|| format!("booting Linux on {}", machine.name()))?;
     let wall = process.elapsed();

@@ -6,6 +6,7 @@
 //! **Invariant:** a row compares like with like. Every program prints a checksum of its work, and a checksum that
 //! differs between machines ends the bench.
 
+pub mod ahead;
 pub mod copy;
 pub mod crowded;
 pub mod debian;

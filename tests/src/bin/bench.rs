@@ -5,11 +5,12 @@ use clap::Parser;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tests::ahead::Ahead;
 use tests::bench::limits::{BESIDE, BOOT, COPY, DEMO, MICRO, OWN_CODE, limit, mean_limit};
 use tests::bench::machine::{MACHINES, Machine};
 use tests::bench::programs::Length;
 use tests::bench::report::{Mean, Row, Samples, Unit, means, table};
-use tests::bench::{copy, crowded, debian, demo, latency, linux, programs, switches};
+use tests::bench::{ahead, copy, crowded, debian, demo, latency, linux, programs, switches};
 
 /// Measures vm-boot beside QEMU 10 and native builds of the same programs.
 #[derive(Parser)]
@@ -17,7 +18,7 @@ struct Arguments {
     /// Rounds; a figure is the median over them
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Only this: boot, debian, programs, interrupts, switches, cache, demo, micro, copy, or the name of a program;
+    /// Only this: boot, ahead, debian, programs, interrupts, switches, cache, demo, micro, copy, or the name of a program;
     /// may be repeated
     #[arg(long)]
     only: Vec<String>,
@@ -29,8 +30,8 @@ struct Arguments {
     json: PathBuf,
 }
 
-const PARTS: [&str; 9] =
-    ["boot", "debian", "programs", "interrupts", "switches", "cache", "demo", "micro", "copy"];
+const PARTS: [&str; 10] =
+    ["boot", "ahead", "debian", "programs", "interrupts", "switches", "cache", "demo", "micro", "copy"];
 
 /// What is to be measured.
 struct Plan {
@@ -81,6 +82,8 @@ struct Bench {
     plan: Plan,
     groups: BTreeMap<String, String>,
     samples: Samples,
+    /// What the first boot executed, translated.
+    image: Option<Ahead>,
     /// Of full length, or of whatever length was asked for.
     checksums: Checksums,
     quick_checksums: Checksums,
@@ -91,7 +94,7 @@ impl Bench {
         let group = |name: &String| Ok((name.clone(), programs::group(name)?));
         let groups = plan.programs.iter().map(group).collect::<Result<_>>()?;
         let (checksums, quick_checksums) = Default::default();
-        Ok(Bench { plan, groups, samples: Samples::default(), checksums, quick_checksums })
+        Ok(Bench { plan, groups, samples: Samples::default(), image: None, checksums, quick_checksums })
     }
 
     fn round(&mut self) -> Result<()> {
@@ -109,6 +112,9 @@ impl Bench {
         }
         self.native_programs()?;
         self.switches()?;
+        if self.plan.has("ahead") {
+            ahead::measure(&mut self.image, &mut self.samples).context("an image")?;
+        }
         if self.plan.has("cache") {
             crowded::measure(&mut self.samples).context("a small code cache")?;
         }
@@ -117,7 +123,7 @@ impl Bench {
 
     fn boot(&mut self, machine: Machine) -> Result<()> {
         if self.plan.has("boot") {
-            let boot = linux::boot(machine)?;
+            let boot = linux::boot(machine, &[])?;
             self.samples.add(BOOT, "cpu time", Unit::Ns, machine.name(), ns(boot.cpu));
             self.samples.add(BOOT, "wall time", Unit::Ns, machine.name(), ns(boot.wall));
         }
