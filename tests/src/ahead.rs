@@ -46,7 +46,7 @@ impl Ahead {
         let profile = std::fs::read(self.profile()).expect("a profile");
         let profile = Profile::read(&profile).expect("a profile");
         let mut compiler = Compiler::new().expect("a host for the JIT");
-        let made = plan(&profile, 1).into_iter().map(|job| {
+        let made = plan(&profile, 16).into_iter().map(|job| {
             let made = job.compile(&mut compiler).expect("code for what has run");
             (job, Some(made))
         });
