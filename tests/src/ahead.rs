@@ -41,12 +41,12 @@ impl Ahead {
         ["--aot".to_owned(), text(&self.image()), "--aot-trust".to_owned(), text(self.trust())]
     }
 
-    /// Builds the image from the profile; how many units it has.
-    pub fn build(&self) -> usize {
+    /// Builds the image from what the profile says ran so often; how many units it has.
+    pub fn build(&self, least: u64) -> usize {
         let profile = std::fs::read(self.profile()).expect("a profile");
         let profile = Profile::read(&profile).expect("a profile");
         let mut compiler = Compiler::new().expect("a host for the JIT");
-        let made = plan(&profile, 16).into_iter().map(|job| {
+        let made = plan(&profile, least).into_iter().map(|job| {
             let made = job.compile(&mut compiler).expect("code for what has run");
             (job, Some(made))
         });

@@ -218,7 +218,7 @@ impl Program {
         let profile = ahead.profile();
         let profile = profile.to_str().expect("a path that is text");
         self.check_in(kernel, &["--jit", "on,quick=1", "--profile", profile]);
-        assert!(ahead.build() > 0, "{}: an image without units", self.name);
+        assert!(ahead.build(1) > 0, "{}: an image without units", self.name);
         let options = ahead.options();
         let [aot, image, trust, keys] = options.each_ref().map(String::as_str);
         self.check_in(kernel, &["--jit", "on,quick=8", aot, image, trust, keys]);

@@ -24,7 +24,7 @@ pub fn measure(image: &mut Option<Ahead>, samples: &mut Samples) -> Result<()> {
             let ahead = Ahead::default();
             let profile = ahead.profile();
             whole_boot(&["--profile", profile.to_str().context("a path that is text")?])?;
-            ahead.build();
+            ahead.build(16);
             image.insert(ahead)
         }
     };

@@ -226,7 +226,7 @@ fn host_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aot::image::{About, write};
+    use crate::aot::image::{About, sign, write};
     use crate::aot::sample;
 
     fn image(guest: &str, version: u64, level: &str) -> Vec<u8> {
@@ -284,7 +284,7 @@ mod tests {
     fn a_version_is_never_replaced_and_nothing_is_left_behind() {
         let dir = tempfile::tempdir().unwrap();
         let store = filled(dir.path());
-        let other = super::super::image::sign(&image("b", 9, "x86-64-v1,aes"), 9, &sample::key()).unwrap();
+        let other = sign(&image("b", 9, "x86-64-v1,aes"), 9, &sample::key()).unwrap();
         assert!(store.add(&other).unwrap_err().to_string().contains("cannot be put in place"));
         assert_eq!(names(&store.dir().join("b")).unwrap().len(), 1);
         assert!(store.add(&other[..5000]).unwrap_err().to_string().contains("is truncated"));
