@@ -25,6 +25,9 @@ pub const BESIDE: &str = "store: beside, of apart";
 /// Debian and a program with less code memory than they want.
 pub const CACHE: &str = "code cache a quarter as large as what lives in it";
 
+/// Saved and restored.
+pub const SNAPSHOT: &str = "snapshots of Linux in 1 GiB";
+
 /// What must hold of a row.
 pub fn limit(group: &str, name: &str) -> Option<Limit> {
     match (group, name) {
@@ -42,6 +45,9 @@ pub fn limit(group: &str, name: &str) -> Option<Limit> {
         (MICRO, "million_ecall_page_tables") => Some(Limit::TimesQemu(0.2)),
         (COPY, _) => Some(Limit::AboveNative(10.0)),
         (INTERRUPTS, name) if name.ends_with("p99") => Some(Limit::Most(100e3)),
+        (SNAPSHOT, "the machine rests") => Some(Limit::Most(50e6)),
+        (SNAPSHOT, "restore until harts run") => Some(Limit::Most(20e6)),
+        (SNAPSHOT, "restore until it answers") => Some(Limit::Most(100e6)),
         (CACHE, "speed") => Some(Limit::Least(0.7)),
         (CACHE, "pauses, p99.9") => Some(Limit::Most(1e6)),
         ("system", "pipe") => Some(Limit::Speed(4.0)),

@@ -13,7 +13,8 @@ const MARKER: &str = "vm-boot: busybox ready";
 const APPEND: &str = "console=ttyS0";
 const MEMORY: &str = "512M";
 
-fn image(file: &str) -> Result<PathBuf> {
+/// A file of `linux-busybox`.
+pub(super) fn image(file: &str) -> Result<PathBuf> {
     let path = repository("images/out/linux-busybox").join(file);
     if !path.exists() {
         bail!("expected {}: `cargo run -p images -- linux-busybox` puts it there", path.display());

@@ -19,4 +19,5 @@ pub mod overlay;
 pub mod process;
 pub mod programs;
 pub mod report;
+pub mod snapshot;
 pub mod switches;

@@ -10,7 +10,7 @@ use tests::bench::limits::{BESIDE, BOOT, COPY, DEMO, MICRO, OWN_CODE, limit, mea
 use tests::bench::machine::{MACHINES, Machine};
 use tests::bench::programs::Length;
 use tests::bench::report::{Mean, Row, Samples, Unit, means, table};
-use tests::bench::{ahead, copy, crowded, debian, demo, latency, linux, programs, switches};
+use tests::bench::{ahead, copy, crowded, debian, demo, latency, linux, programs, snapshot, switches};
 
 /// Measures vm-boot beside QEMU 10 and native builds of the same programs.
 #[derive(Parser)]
@@ -18,7 +18,8 @@ struct Arguments {
     /// Rounds; a figure is the median over them
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Only this: boot, ahead, debian, programs, interrupts, switches, cache, demo, micro, copy, or the name of a program;
+    /// Only this: boot, ahead, debian, programs, interrupts, switches, cache, demo, micro, copy, snapshot, or the
+    /// name of a program;
     /// may be repeated
     #[arg(long)]
     only: Vec<String>,
@@ -30,8 +31,19 @@ struct Arguments {
     json: PathBuf,
 }
 
-const PARTS: [&str; 10] =
-    ["boot", "ahead", "debian", "programs", "interrupts", "switches", "cache", "demo", "micro", "copy"];
+const PARTS: [&str; 11] = [
+    "boot",
+    "ahead",
+    "debian",
+    "programs",
+    "interrupts",
+    "switches",
+    "cache",
+    "demo",
+    "micro",
+    "copy",
+    "snapshot",
+];
 
 /// What is to be measured.
 struct Plan {
@@ -117,6 +129,9 @@ impl Bench {
         }
         if self.plan.has("cache") {
             crowded::measure(&mut self.samples).context("a small code cache")?;
+        }
+        if self.plan.has("snapshot") {
+            snapshot::measure(&mut self.samples).context("snapshots")?;
         }
         self.copy()
     }

@@ -5,7 +5,7 @@
 //! moment its memory is copied while it runs, and after it the files are completed.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::crew::Crew;
 use super::mailbox::Message;
@@ -86,6 +86,11 @@ impl Runtime {
         let soon = waiting.iter().any(ends);
         waiting.into_iter().for_each(|message| self.mailbox.post(message));
         soon
+    }
+
+    /// How long the machine rested to be saved last.
+    pub fn rested(&self) -> Duration {
+        self.last_rest
     }
 
     /// Where snapshots go unless somebody says otherwise.
