@@ -25,7 +25,7 @@ pub fn load(config: &MachineConfig) -> Option<Contents> {
 }
 
 fn read(path: &Path, trust: &Path) -> anyhow::Result<Contents> {
-    let file = std::fs::read(path)?;
+    let file = vm_cpu::aot::image::bytes_of(path)?;
     let trust = Trust::read(trust, Day::today())?;
     let host =
         Host { layout_hash: layout_hash(), cpu_level: CpuLevel::of_host(), shared_words: SHARED_WORDS };

@@ -240,8 +240,10 @@ impl Image {
 
 /// The bytes of a file, or of one that is too long for an image so many that it is refused.
 pub fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(header::LONGEST + 1).read_to_end(&mut bytes)?;
+    let file = File::open(path)?;
+    let most = header::LONGEST + 1;
+    let mut bytes = Vec::with_capacity(file.metadata()?.len().min(most) as usize);
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
