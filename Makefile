@@ -30,7 +30,7 @@ help: ## list the targets
 
 boot: ## boot Debian's kernel to a busybox shell (poweroff or Ctrl-A x ends it)
 	@tools/set-up boot
-	$(CARGO) build --release -p vm-boot -p images
+	$(CARGO) build --release -p vm-boot -p aot-builder -p images
 	$(IMAGES) linux-busybox
 	$(VM_BOOT) run --kernel $(OUT)/linux-busybox/Image \
 	    --initrd $(OUT)/linux-busybox/initramfs.cpio \
