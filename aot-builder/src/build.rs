@@ -1,6 +1,6 @@
 //! `aot-builder build`: profiles to a signed image.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -8,9 +8,10 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use vm_cpu::aot::build::{Job, Made, SHARED_WORDS, assemble, plan};
-use vm_cpu::aot::profile::Profile;
 use vm_cpu::aot::{About, CpuLevel, image, keys, layout_hash};
 use vm_cpu::jit::compile::Compiler;
+
+use crate::file;
 
 /// What to build.
 #[derive(Debug, clap::Args)]
@@ -41,10 +42,7 @@ pub struct Args {
 /// Builds the image.
 pub fn run(args: &Args) -> Result<String> {
     let key = keys::read_secret(&args.key).with_context(|| format!("--key {}", args.key.display()))?;
-    let mut profile = Profile::default();
-    for path in &args.profiles {
-        profile.merge(&read(path)?);
-    }
+    let profile = file::read_profiles(&args.profiles)?;
     let jobs = plan(&profile, args.least);
     ensure!(!jobs.is_empty(), "no code ran {} times or more: expected some; see --least", args.least);
     let threads = args.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, |n| n.get()));
@@ -57,8 +55,8 @@ pub fn run(args: &Args) -> Result<String> {
         cpu_level: CpuLevel::of_host(),
         shared_words: SHARED_WORDS,
     };
-    let file = image::write(&contents, &about, &key)?;
-    crate::file::write(&args.output, &file)?;
+    let image = image::write(&contents, &about, &key)?;
+    file::write(&args.output, &image)?;
     let insns: usize = contents.units.iter().map(|unit| unit.sites.len()).sum();
     Ok(format!(
         "{}: {} units of {insns} guest instructions, {} KiB of code\n",
@@ -66,11 +64,6 @@ pub fn run(args: &Args) -> Result<String> {
         contents.units.len(),
         contents.text.len() >> 10
     ))
-}
-
-fn read(path: &Path) -> Result<Profile> {
-    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-    Profile::read(&bytes).with_context(|| path.display().to_string())
 }
 
 /// Compiles the jobs on so many threads. What the compiler gives up is `None`.

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
+use vm_cpu::aot::profile::Profile;
 use vm_cpu::aot::{Image, image};
 
 /// Reads an image, whoever signed it.
@@ -13,6 +14,16 @@ pub fn read(path: &Path) -> Result<(Vec<u8>, Image)> {
     let bytes = image::bytes_of(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     let image = Image::open(&bytes).with_context(|| path.display().to_string())?;
     Ok((bytes, image))
+}
+
+/// Reads profiles, as one.
+pub fn read_profiles(paths: &[PathBuf]) -> Result<Profile> {
+    let mut all = Profile::default();
+    for path in paths {
+        let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        all.merge(&Profile::read(&bytes).with_context(|| path.display().to_string())?);
+    }
+    Ok(all)
 }
 
 /// Puts a file in place, whole or not at all.

@@ -1,10 +1,10 @@
 //! `aot-builder merge`: profiles of several runs as one.
 
-use std::io::BufWriter;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use vm_cpu::aot::profile::Profile;
+use anyhow::Result;
+
+use crate::file;
 
 /// What to put together.
 #[derive(Debug, clap::Args)]
@@ -19,12 +19,9 @@ pub struct Args {
 
 /// Puts them together.
 pub fn run(args: &Args) -> Result<String> {
-    let mut all = Profile::default();
-    for path in &args.profiles {
-        let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-        all.merge(&Profile::read(&bytes).with_context(|| path.display().to_string())?);
-    }
-    let file = std::fs::File::create(&args.output).with_context(|| args.output.display().to_string())?;
-    all.write(BufWriter::new(file)).with_context(|| args.output.display().to_string())?;
+    let all = file::read_profiles(&args.profiles)?;
+    let mut bytes = Vec::new();
+    all.write(&mut bytes)?;
+    file::write(&args.output, &bytes)?;
     Ok(format!("{}: {} pages of code\n", args.output.display(), all.pages.len()))
 }

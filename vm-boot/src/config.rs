@@ -95,6 +95,9 @@ pub enum UsageError {
     /// What other harts store would be taken for a difference.
     #[error("--jit on,lockstep=…: expected one hart, found --cpus {0}")]
     LockstepHarts(usize),
+    /// The interpreter alone runs no image, and translates nothing that a profile could tell of.
+    #[error("--aot and --profile: expected --jit on, found off")]
+    AheadWithoutJit,
     /// The CPU cannot be built so.
     #[error("--cpu: {0}")]
     Cpu(#[from] CpuConfigError),
@@ -184,6 +187,9 @@ impl MachineConfig {
         }
         if self.cpus > 1 && self.jit.is_some_and(|jit| jit.lockstep.is_some()) {
             return Err(UsageError::LockstepHarts(self.cpus));
+        }
+        if self.jit.is_none() && (self.aot.is_some() || self.profile.is_some()) {
+            return Err(UsageError::AheadWithoutJit);
         }
         let console = self.virtio_console != Serial::None;
         let devices = self.disks.len() + usize::from(self.rng) + usize::from(console);

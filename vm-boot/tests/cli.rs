@@ -44,6 +44,13 @@ fn options_are_checked() {
         let code = if extra == ["--disk", "ro"] { 1 } else { 2 };
         refused(&[&kernel[..], extra].concat(), code, parts);
     }
+    for option in ["--aot", "--profile"] {
+        refused(
+            &["run", "--kernel", "k", "--jit", "off", option, "x"],
+            2,
+            &["--profile", "expected --jit on"],
+        );
+    }
     refused(&["run"], 2, &["--kernel or --firmware", "vm-boot demo"]);
     refused(&["rum"], 2, &["rum", "run"]);
 }
