@@ -34,7 +34,7 @@ use wires::DeviceBus;
 /// Room that firmware may use to grow the device tree in place.
 const TREE_SLACK: u64 = 0x1_0000;
 /// The usual memory.
-const ZEROS: Backend = Backend::Linear { huge: false };
+const ZEROS: Backend = Backend::Linear { huge: true };
 /// Alignment of the boot information for firmware.
 const WORD: u64 = 8;
 
