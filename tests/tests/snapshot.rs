@@ -8,6 +8,7 @@ use std::time::Duration;
 use tests::debian::{self, Debian, Disk, disk_option};
 use tests::host::{repository, vm_boot};
 use tests::session::Session;
+use vm_boot::snapshot::Opened;
 
 const LIMIT: Duration = Duration::from_secs(120);
 /// What the shell prints when it is ready.
@@ -114,13 +115,20 @@ fn clones_of_debian_write_at_once_and_the_disk_stays_as_it_is() {
     one.power_off();
     other.0.kill();
 
-    // What a clone wrote goes on in a snapshot of it.
-    let snapshot =
-        ["--clone", "1", "--snapshot-on", "save me", "--snapshot-dir", second.to_str().expect("a path")];
-    let mut debian = debian_from(&first, &snapshot);
+    // What a clone wrote goes on in a snapshot of it, which holds no more than that.
+    let snapshot = ["--clone", "1", "--snapshot-on", "save me", "--snapshot-dir"];
+    let base = first.to_str().expect("a path");
+    let words = [&snapshot[..], &[second.to_str().expect("a path"), "--snapshot-base", base]].concat();
+    let mut debian = debian_from(&first, &words);
     debian.ask("echo third > mine; rm kept; sync");
     debian.0.send("echo sa''ve me\r");
     assert_eq!(debian.0.end(LIMIT).0, Some(0));
+    let held = |dir: &Path| {
+        let opened = Opened::open(dir).expect("a snapshot");
+        (opened.ram().map().held(), opened.disks()[0].as_ref().expect("a layer").map().held())
+    };
+    let (whole, more) = (held(&first), held(&second));
+    assert!(more.0 < whole.0 / 2 && more.1 < whole.1 / 2, "{more:?} on top of {whole:?}");
     let mut debian = debian_from(&second, &[]);
     assert!(debian.ask("echo 3 > /proc/sys/vm/drop_caches; cat mine; ls kept").contains("third"));
     debian.power_off();

@@ -56,6 +56,8 @@ pub struct MachineConfig {
     pub snapshot_on: Option<String>,
     /// Where snapshots go.
     pub snapshot_dir: PathBuf,
+    /// The snapshot that they stand on, if they do not stand alone.
+    pub snapshot_base: Option<PathBuf>,
     /// Device tree to use instead of the generated one.
     pub dtb: Option<PathBuf>,
     /// Where to write the device tree instead of starting.
@@ -137,6 +139,7 @@ impl MachineConfig {
             profile: args.profile,
             snapshot_on: args.snapshot.snapshot_on,
             snapshot_dir: args.snapshot.snapshot_dir.unwrap_or_else(|| DEFAULT_DIR.into()),
+            snapshot_base: args.snapshot.snapshot_base,
             dtb: args.dtb,
             dump_dtb: args.dump_dtb,
         };

@@ -69,6 +69,7 @@ fn restore(args: RestoreArgs, cpu: Option<CpuConfig>) -> Result<u8> {
     (config.stats, config.stats_file) = (args.stats, args.stats_file);
     config.snapshot_on = args.snapshot.snapshot_on;
     config.snapshot_dir = args.snapshot.snapshot_dir.unwrap_or(config.snapshot_dir);
+    config.snapshot_base = args.snapshot.snapshot_base;
     if let Some(count) = args.clone {
         config.disks.iter_mut().for_each(|disk| disk.overlay = !disk.read_only);
         if count > 1 {
@@ -98,6 +99,12 @@ fn look_at(command: SnapshotCommand) -> Result<u8> {
         SnapshotCommand::Verify { dirs } => {
             for dir in dirs {
                 tell(&tool::verify(&dir)?)?;
+            }
+        }
+        SnapshotCommand::Merge { dir, into } => tell(&tool::merge(&dir, into.as_deref())?)?,
+        SnapshotCommand::Prune { dirs, keep, dry_run } => {
+            for dir in dirs {
+                tell(&tool::prune(&dir, keep, dry_run).with_context(|| dir.display().to_string())?)?;
             }
         }
     }

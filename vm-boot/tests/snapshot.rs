@@ -298,28 +298,66 @@ fn a_chain_of_a_hundred_comes_out_as_one_run() {
         runtime.machine().memory().read(RAM, &mut bytes).unwrap();
         bytes
     };
-    for (engine, rounds) in ENGINES.into_iter().zip([4_000_000, 150_000_000]) {
+    for (engine, rounds) in ENGINES.into_iter().zip([16_000_000, 300_000_000]) {
         let files = Files::new();
         let source = &source.replace("ROUNDS", &rounds.to_string());
         let mut whole = started(config(&files, source, 1, engine));
         poll_until(&mut whole, |runtime| runtime.state() == State::Stopped);
         let expected = memory(&whole);
-        let mut runtime = started(config(&files, source, 1, engine));
-        let place = assemble(RAM, source).unwrap().label("left").unwrap();
-        let (mut chain, mut next) = (0, rounds);
-        while runtime.state() != State::Stopped {
-            // 0 before its first round, too.
-            let left = runtime.machine().memory().read_u64(place).unwrap();
-            if (1..next).contains(&left) && chain < 100 && runtime.save(&files.path("snap")).is_ok() {
-                drop(runtime);
-                runtime = restored(&files.path("snap"), engine);
-                chain += 1;
-                next = left - left.min(rounds / 150);
+        for kind in [Chain::Whole, Chain::OnTop, Chain::InPlace] {
+            let files = Files::new();
+            let mut runtime = started(config(&files, source, 1, engine));
+            let place = assemble(RAM, source).unwrap().label("left").unwrap();
+            let (mut chain, mut next, mut last) = (0, rounds, None);
+            while runtime.state() != State::Stopped {
+                // 0 before its first round, too.
+                let left = runtime.machine().memory().read_u64(place).unwrap();
+                let dir = files.path(&format!("snap{}", if kind == Chain::Whole { 0 } else { chain }));
+                let base = last.as_deref().filter(|_| kind != Chain::Whole);
+                if (1..next).contains(&left) && chain < kind.saves() {
+                    // One that runs on gets further while it is saved.
+                    if chain % 4 != 0 {
+                        let _ = runtime.command(Command::Pause).unwrap();
+                    }
+                    let saved = runtime.save_on(&dir, base).is_ok();
+                    if saved && kind != Chain::InPlace {
+                        drop(runtime);
+                        runtime = restored(&dir, engine);
+                    }
+                    // It may have ended.
+                    let _ = runtime.command(Command::Resume).unwrap();
+                    if saved {
+                        chain += 1;
+                        next = left - left.min(rounds / 400);
+                        last = Some(dir);
+                    }
+                }
+                runtime.poll_events().unwrap();
             }
-            runtime.poll_events().unwrap();
+            assert_eq!(chain, kind.saves(), "{engine}, {kind:?}: saves before its end");
+            assert_ne!(word(&runtime, source, "result", 3), 0);
+            assert!(memory(&runtime) == expected, "{engine}, {kind:?}: differs after {chain} saves");
+            // What was saved last, once more.
+            let mut again = restored(&last.unwrap(), engine);
+            poll_until(&mut again, |runtime| runtime.state() == State::Stopped);
+            assert!(memory(&again) == expected, "{engine}, {kind:?}: the last save differs");
         }
-        assert!(chain > 50, "{engine}: it ended after {chain} saves");
-        assert_ne!(word(&runtime, source, "result", 3), 0);
-        assert!(memory(&runtime) == expected, "{engine}: memory or counters differ after {chain} saves");
+    }
+}
+
+/// What the saves of a chain are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chain {
+    /// Each stands alone; another machine goes on from it.
+    Whole,
+    /// Each on the one before; another machine goes on from it.
+    OnTop,
+    /// The same, and the machine itself goes on.
+    InPlace,
+}
+
+impl Chain {
+    fn saves(self) -> i32 {
+        if self == Chain::InPlace { 25 } else { 100 }
     }
 }

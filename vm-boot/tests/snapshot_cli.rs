@@ -96,7 +96,7 @@ fn what_is_damaged_foreign_or_gone_is_refused_by_name() {
     let state = fs::read(path("state")).unwrap();
     for (at, part) in [
         (0, "header: is no snapshot of vm-boot"),
-        (8, "newer vm-boot: it has format 5, this one reads up to 1"),
+        (8, "newer vm-boot: it has format 5, this one reads up to 2"),
         (12, "header: is damaged"),
         (20, "header: is damaged"),
         (70, "header: is damaged"),

@@ -46,7 +46,7 @@ fn count(dir: &str) -> u64 {
     opened.verify().unwrap();
     let label = assemble(KERNEL, COUNT).unwrap().label("count").unwrap();
     let mut word = [0; 8];
-    let ram = opened.memory().file();
+    let ram = opened.ram().file();
     let mut read = |at: u64| {
         std::os::unix::fs::FileExt::read_exact_at(ram, &mut word, at - common::RAM).unwrap();
         u64::from_le_bytes(word)

@@ -166,6 +166,7 @@ fn rebase(args: &mut RunArgs, directory: &Path) {
         &mut args.aot,
         &mut args.aot_trust,
         &mut args.snapshot.snapshot_dir,
+        &mut args.snapshot.snapshot_base,
     ];
     let disks = args.disk.iter_mut().map(|disk| &mut disk.file);
     let lines = [&mut args.serial, &mut args.virtio_console].into_iter().filter_map(|line| match line {

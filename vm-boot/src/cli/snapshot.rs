@@ -79,6 +79,9 @@ pub struct SnapshotArgs {
     /// Where snapshots go, also those of Ctrl-A s [default: vm-boot.snapshot]
     #[arg(long, value_name = "DIR")]
     pub snapshot_dir: Option<PathBuf>,
+    /// Snapshots hold only what differs from the one in DIR, which has to stay as it is
+    #[arg(long, value_name = "DIR")]
+    pub snapshot_base: Option<PathBuf>,
 }
 
 impl SnapshotArgs {
@@ -87,6 +90,7 @@ impl SnapshotArgs {
         Self {
             snapshot_on: self.snapshot_on.or(base.snapshot_on),
             snapshot_dir: self.snapshot_dir.or(base.snapshot_dir),
+            snapshot_base: self.snapshot_base.or(base.snapshot_base),
         }
     }
 }
@@ -111,5 +115,26 @@ pub enum SnapshotCommand {
         /// The snapshots
         #[arg(value_name = "DIR", required = true)]
         dirs: Vec<PathBuf>,
+    },
+    /// Make a snapshot stand alone that stands on others
+    Merge {
+        /// The snapshot
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Leave it as it is, and make a new one here
+        #[arg(long, value_name = "NEW")]
+        into: Option<PathBuf>,
+    },
+    /// Remove all but the newest snapshots of directories, and what killed saves have left
+    Prune {
+        /// Directories that hold snapshots
+        #[arg(value_name = "DIR", default_value = ".")]
+        dirs: Vec<PathBuf>,
+        /// How many to keep in each, besides those that they stand on
+        #[arg(long, value_name = "N")]
+        keep: usize,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
     },
 }

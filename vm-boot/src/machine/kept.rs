@@ -1,15 +1,15 @@
 //! A machine as a snapshot keeps it: its devices and its memory. The harts are with their threads.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use vm_cpu::Mail;
-use vm_mmu::{Backend, PAGE, Perm};
+use vm_mmu::PAGE;
 
+use super::origin::{Log, Origin};
 use super::{Machine, MachineError, temporary};
 use crate::snapshot::{
-    Content, HartsRecord, MachineRecord, Opened, PageFile, Reason, Refusal, SaveError, Writer,
+    Content, HartsRecord, MachineRecord, Opened, Reason, Refusal, SaveError, Saved, Writer,
 };
 
 /// Why a snapshot could not be put in place.
@@ -24,31 +24,78 @@ pub enum RestoreError {
 }
 
 impl Machine {
-    /// Begins a snapshot with a copy of memory, which may change meanwhile: dirty pages are noted.
-    pub fn begin_save(&self, dir: &Path) -> Result<Writer, SaveError> {
-        let base = self.base.lock().clone();
-        Writer::begin(dir, &self.memory, base.as_deref())
+    /// Begins a snapshot with a copy of memory, or of what of it differs from `base`. It may change meanwhile:
+    /// dirty pages are noted.
+    pub fn begin_save(&self, dir: &Path, base: Option<Arc<Opened>>) -> Result<Writer, SaveError> {
+        let (changed, origin, log) =
+            (self.memory.changed_pages(&self.ram())?, self.origin.lock().clone(), self.log.lock().clone());
+        let held = |layers: &crate::snapshot::Layers, page: usize| layers.holds(page as u64);
+        match base {
+            None => {
+                let may_hold = |page| changed[page] || origin.as_ref().is_some_and(|o| held(&o.layers, page));
+                Writer::begin(dir, &self.memory, may_hold, None)
+            }
+            Some(base) => {
+                let digest = base.digest();
+                let noted = log.as_ref().filter(|log| log.since == digest);
+                let below = base.memory();
+                let restored = origin.as_ref().is_some_and(|origin| origin.digest == digest);
+                let may_differ = |page| match noted {
+                    Some(log) => log.contains(page),
+                    None if restored => changed[page],
+                    None => {
+                        let held_before = origin.as_ref().is_some_and(|o| held(&o.layers, page));
+                        changed[page] || held_before || held(&below, page)
+                    }
+                };
+                Writer::begin(dir, &self.memory, may_differ, Some(base.clone()))
+            }
+        }
     }
 
     /// From here on it is noted which pages are written to. The harts rest; before they execute again they give
     /// up their ways to write unnoticed.
     pub fn note_dirty(&self) {
-        self.memory.tracker().start_dirty_log();
-        for hart in 0..self.config.cpus {
-            self.cluster.port(hart).post(Mail::GuardAll);
+        match self.log.lock().as_ref() {
+            // Noted all the while, and what was noted so far is not lost.
+            Some(_) => {}
+            None => self.memory.tracker().start_dirty_log(),
+        }
+        self.take_dirty();
+    }
+
+    /// After a save that was given up: nothing is noted any more, unless it was before.
+    pub fn forget_dirty(&self) {
+        if self.log.lock().is_none() {
+            self.memory.tracker().stop_dirty_log();
+            self.memory.tracker().take_dirty();
         }
     }
 
-    /// Nothing is noted any more.
-    pub fn forget_dirty(&self) {
-        self.memory.tracker().stop_dirty_log();
-        self.memory.tracker().take_dirty();
+    /// After a save: what is written to from the moment it is of is noted, for one on top of it.
+    pub fn note_since(&self, saved: &Saved) {
+        *self.log.lock() = Some(Log::new(saved.digest, self.config.memory));
     }
 
-    /// The pages that were written to since they were asked for last, by number. The harts rest.
+    /// Nothing is known of what was written to.
+    pub(super) fn forget_log(&self) {
+        *self.log.lock() = None;
+        self.forget_dirty();
+    }
+
+    /// The pages that were written to since they were asked for last, by number, ascending. The harts rest; before
+    /// they execute again they give up their ways to write unnoticed.
     pub fn take_dirty(&self) -> Vec<u64> {
         let start = self.ram().start;
-        self.memory.tracker().take_dirty().iter().map(|gpa| (gpa - start) / PAGE).collect()
+        let dirty: Vec<u64> =
+            self.memory.tracker().take_dirty().iter().map(|gpa| (gpa - start) / PAGE).collect();
+        if let Some(log) = self.log.lock().as_mut() {
+            dirty.iter().for_each(|&page| log.insert(page as usize));
+        }
+        for hart in 0..self.config.cpus {
+            self.cluster.port(hart).post(Mail::GuardAll);
+        }
+        dirty
     }
 
     /// Takes in all that is left to save of a machine at rest. `harts` are as they rest; the clock is part of
@@ -72,9 +119,9 @@ impl Machine {
         self.board.quiesce();
         self.forget_posted();
         self.set_clock(harts.clock);
-        let file = from.memory().file().try_clone();
-        self.map_file(file.map_err(|error| from.refuse("ram", Reason::Host(error)))?)?;
-        *self.base.lock() = Some(Arc::clone(from.memory().map()));
+        self.forget_log();
+        self.lay_out(from)?;
+        *self.origin.lock() = Some(Origin { digest: from.digest(), layers: from.memory() });
         self.restore_disks(from)?;
         if let Some(jit) = &self.jit {
             jit.forget();
@@ -87,7 +134,7 @@ impl Machine {
     /// Makes disks that leave their images alone read as they did.
     fn restore_disks(&self, from: &Opened) -> Result<(), RestoreError> {
         for (number, disk) in self.board.disks().iter().enumerate() {
-            let saved = from.disks().get(number).and_then(Option::as_ref).map(PageFile::layer).transpose();
+            let saved = from.disk(number).of_disk();
             let saved = saved.map_err(|error| from.refuse(format!("disk{number}"), Reason::Host(error)))?;
             if disk.kept().is_some() {
                 disk.go_back(saved, temporary::file().map_err(MachineError::Overlay)?);
@@ -103,16 +150,5 @@ impl Machine {
         if let Some(id) = super::random() {
             self.board.generation().renew(id);
         }
-    }
-
-    /// Maps a file as memory, copied on write. Its pages come in when they are touched.
-    fn map_file(&self, file: File) -> Result<(), MachineError> {
-        self.memory.unmap(self.ram())?;
-        let backend = Backend::File { file, offset: 0, shared: false };
-        let mapped = self.memory.map(self.ram(), backend, Perm::RWX);
-        if mapped.is_err() {
-            self.memory.map(self.ram(), super::ZEROS, Perm::RWX)?;
-        }
-        Ok(mapped?)
     }
 }

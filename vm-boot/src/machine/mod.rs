@@ -5,6 +5,7 @@ mod blob;
 mod board;
 mod error;
 mod kept;
+mod origin;
 mod temporary;
 mod tree;
 mod wires;
@@ -24,10 +25,10 @@ use crate::config::MachineConfig;
 use crate::console::Consoles;
 use crate::loader::{self, DynamicInfo, Entry, Htif, Loaded};
 use crate::sbi::hsm::HartStates;
-use crate::snapshot::PageMap;
 use board::Board;
 pub use error::MachineError;
 pub use kept::RestoreError;
+use origin::{Log, Origin};
 use tree::Chosen;
 use wires::DeviceBus;
 
@@ -47,8 +48,10 @@ pub struct Machine {
     board: Board,
     harts: HartStates,
     jit: Option<Arc<Jit>>,
-    /// What of memory the file holds that it was restored from, if it was.
-    base: Mutex<Option<Arc<PageMap>>>,
+    /// What it goes on from, if it does.
+    origin: Mutex<Option<Origin>>,
+    /// What was written to since it was saved, if it was.
+    log: Mutex<Option<Log>>,
     /// Held while input from outside is handed to devices.
     input: Mutex<()>,
 }
@@ -89,8 +92,8 @@ impl Machine {
             .jit
             .map(|jit| Jit::start(JitConfig { profile, ..jit }, ahead::load(&config), &memory, &cluster));
         let jit = jit.transpose()?;
-        let (base, input) = (Mutex::default(), Mutex::default());
-        Ok(Self { config, memory, cluster, bus, board, harts, jit, base, input })
+        let (origin, log, input) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { config, memory, cluster, bus, board, harts, jit, origin, log, input })
     }
 
     /// What the machine was asked to be.
@@ -172,7 +175,8 @@ impl Machine {
 
     /// Makes all of memory zeros.
     fn empty_memory(&self) -> Result<(), MapError> {
-        match self.base.lock().take() {
+        self.forget_log();
+        match self.origin.lock().take() {
             None => self.memory.clear(self.ram()),
             Some(_) => {
                 self.memory.unmap(self.ram())?;

@@ -321,7 +321,7 @@ impl Runtime {
             Message::HartFailed { hart, reason } => return Err(RuntimeError::Hart { hart, reason }),
             Message::Typed(Typed::Quit, _) => self.quit(),
             Message::Typed(Typed::Save, console) => {
-                let said = self.save_as_asked(None).replace('\n', "\r\n");
+                let said = self.save_as_asked(None, None).replace('\n', "\r\n");
                 console.print(&format!("\r\n{said}"));
             }
             Message::Typed(Typed::Command(line), console) => {
@@ -390,7 +390,7 @@ impl Runtime {
             Request::Info => self.info(),
             Request::Statistics => self.metrics().table(),
             Request::Registers(hart) => self.registers(hart),
-            Request::Save(dir) => self.save_as_asked(dir),
+            Request::Save { dir, base } => self.save_as_asked(dir, base),
             Request::Load(dir) => self.load_as_asked(dir)?,
             Request::Do(command) => match self.command(command)? {
                 Ok(()) => String::new(),

@@ -12,7 +12,7 @@ const COMMANDS: [(&str, &str); 11] = [
     ("regs", "registers of a hart: regs 0"),
     ("pause", "let the harts rest"),
     ("resume", "let them go on"),
-    ("save", "take a snapshot: save DIR, or where --snapshot-dir says"),
+    ("save", "take a snapshot: save DIR, or where --snapshot-dir says; save DIR on BASE: what differs"),
     ("load", "go back to a snapshot: load DIR"),
     ("reset", "start again from the loaded payload"),
     ("shutdown", "end the machine in order"),
@@ -30,8 +30,13 @@ pub(super) enum Request {
     Statistics,
     /// The registers of a hart.
     Registers(usize),
-    /// A snapshot, there or at the usual place.
-    Save(Option<PathBuf>),
+    /// A snapshot.
+    Save {
+        /// There, or at the usual place.
+        dir: Option<PathBuf>,
+        /// On top of this one, or as usual.
+        base: Option<PathBuf>,
+    },
     /// Go on from a snapshot.
     Load(Option<PathBuf>),
     /// A command.
@@ -52,7 +57,13 @@ impl Request {
                 Ok(hart) => Self::Registers(hart),
                 Err(_) => Self::Say(format!("expected the number of a hart, found {hart:?}\n")),
             },
-            (Some("save"), dir) => Self::Save(dir.map(PathBuf::from)),
+            (Some("save"), dir) => match (words.next(), words.next()) {
+                (None, None) => Self::Save { dir: dir.map(PathBuf::from), base: None },
+                (Some("on"), Some(base)) => {
+                    Self::Save { dir: dir.map(PathBuf::from), base: Some(base.into()) }
+                }
+                _ => Self::Say(format!("expected save DIR or save DIR on BASE, found {line:?}\n")),
+            },
             (Some("load"), dir) => Self::Load(dir.map(PathBuf::from)),
             (Some("pause"), None) => Self::Do(Command::Pause),
             (Some("resume"), None) => Self::Do(Command::Resume),
@@ -81,12 +92,18 @@ mod tests {
             match Request::parse(name) {
                 Request::Say(text) => assert_eq!((name, text), ("help", help())),
                 Request::Info | Request::Statistics | Request::Registers(0) | Request::Do(_) => {}
-                Request::Save(None) | Request::Load(None) => {}
+                Request::Save { dir: None, base: None } | Request::Load(None) => {}
                 other => panic!("{name}: {other:?}"),
             }
         }
         assert_eq!(Request::parse("  regs  3 "), Request::Registers(3));
-        assert_eq!(Request::parse("save a/b"), Request::Save(Some("a/b".into())));
+        let save = |dir: &str, base: Option<&str>| Request::Save {
+            dir: Some(dir.into()),
+            base: base.map(PathBuf::from),
+        };
+        assert_eq!(Request::parse("save a/b"), save("a/b", None));
+        assert_eq!(Request::parse("save a/b on c"), save("a/b", Some("c")));
+        assert!(matches!(Request::parse("save a/b c"), Request::Say(_)));
         assert_eq!(Request::parse(""), Request::Say(String::new()));
     }
 

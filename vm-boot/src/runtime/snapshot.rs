@@ -5,6 +5,7 @@
 //! moment its memory is copied while it runs, and after it the files are completed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::crew::Crew;
@@ -19,15 +20,25 @@ const ROUNDS: usize = 4;
 const FEW: usize = 1024;
 
 impl Runtime {
-    /// Writes a snapshot to `dir`, in place of the one that is there. The machine goes on as it was; one that
-    /// runs does so while most is written.
+    /// Writes a snapshot to `dir`, in place of the one that is there, on top of the one that the configuration
+    /// names. The machine goes on as it was; one that runs does so while most is written.
     pub fn save(&mut self, dir: &Path) -> Result<Saved, SaveError> {
+        let base = self.machine.config().snapshot_base.clone();
+        self.save_on(dir, base.as_deref())
+    }
+
+    /// The same, with only what differs from `base`, if that is given.
+    pub fn save_on(&mut self, dir: &Path, base: Option<&Path>) -> Result<Saved, SaveError> {
         if !matches!(self.state, State::Running | State::Paused) {
             return Err(SaveError::State("is not started"));
         }
         let start = Instant::now();
-        let saved = self.save_in_rounds(dir);
-        self.machine.forget_dirty();
+        let base = base.map(Opened::open).transpose()?.map(Arc::new);
+        let saved = self.save_in_rounds(dir, base);
+        match &saved {
+            Ok(saved) => self.machine.note_since(saved),
+            Err(_) => self.machine.forget_dirty(),
+        }
         let saved = saved?;
         let (took, rested) = (start.elapsed(), self.last_rest);
         tracing::info!(dir = %dir.display(), ?took, ?rested, "saved");
@@ -37,15 +48,11 @@ impl Runtime {
 
     /// Copies memory while the machine runs, until little of it is left that was written to since. Devices of one
     /// that is paused may still be at what they were asked for, so its memory changes too.
-    fn save_in_rounds(&mut self, dir: &Path) -> Result<Saved, SaveError> {
+    fn save_in_rounds(&mut self, dir: &Path, base: Option<Arc<Opened>>) -> Result<Saved, SaveError> {
         self.stop_for(|runtime| runtime.machine.note_dirty());
-        let mut writer = self.machine.begin_save(dir)?;
+        let mut writer = self.machine.begin_save(dir, base)?;
         for _ in 0..ROUNDS {
-            let dirty = self.stop_for(|runtime| {
-                let dirty = runtime.machine.take_dirty();
-                runtime.machine.note_dirty();
-                dirty
-            });
+            let dirty = self.stop_for(|runtime| runtime.machine.take_dirty());
             writer.copy_again(self.machine.memory(), &dirty)?;
             if dirty.len() < FEW {
                 break;
@@ -99,14 +106,16 @@ impl Runtime {
     }
 
     /// Saves, and says how that went.
-    pub(super) fn save_as_asked(&mut self, dir: Option<PathBuf>) -> String {
+    pub(super) fn save_as_asked(&mut self, dir: Option<PathBuf>, base: Option<PathBuf>) -> String {
         let start = Instant::now();
-        match self.save(&dir.unwrap_or_else(|| self.snapshot_dir())) {
-            Ok(Saved { dir, memory }) => {
+        let base = base.or_else(|| self.machine.config().snapshot_base.clone());
+        match self.save_on(&dir.unwrap_or_else(|| self.snapshot_dir()), base.as_deref()) {
+            Ok(Saved { dir, memory, base, .. }) => {
                 let (dir, mib, took) = (dir.display(), memory.div_ceil(1 << 20), start.elapsed());
                 let rested = self.last_rest;
+                let on = base.map_or(String::new(), |base| format!(" on top of {}", base.display()));
                 format!(
-                    "saved to {dir}: {mib} MiB of memory in {took:.1?}, of which it rested {rested:.1?}\n"
+                    "saved to {dir}{on}: {mib} MiB of memory in {took:.1?}, of which it rested {rested:.1?}\n"
                 )
             }
             Err(error) => format!("{error}\n"),

@@ -83,6 +83,14 @@ pub enum Reason {
         /// What was saved.
         found: String,
     },
+    /// Another snapshot is where the one was that this one stands on.
+    #[error("is another snapshot than the one below: expected BLAKE3 {expected}, found {found}")]
+    OtherBase {
+        /// Its header's digest, the beginning.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// A disk is not the one that the guest has seen.
     #[error("{0}")]
     Disk(String),
@@ -111,6 +119,12 @@ pub enum SaveError {
         /// Why not.
         source: io::Error,
     },
+    /// The snapshot to stand on is not whole, or of another machine.
+    #[error("cannot save on top of it: {0}")]
+    Base(#[from] Refusal),
+    /// It would replace what it stands on.
+    #[error("snapshot {}: expected a place of its own, found what the snapshot would stand on", .0.display())]
+    OnItself(PathBuf),
     /// Something else is where the snapshot should go.
     #[error("snapshot {}: expected a snapshot to replace, or nothing; found something else, which is left alone", .0.display())]
     Occupied(PathBuf),

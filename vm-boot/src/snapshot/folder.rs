@@ -19,6 +19,9 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::error::SaveError;
 
+/// What the name of a draft has behind that of the snapshot.
+const MARK: &str = ".draft-";
+
 /// A directory that is being written.
 #[derive(Debug)]
 pub struct Draft {
@@ -56,6 +59,11 @@ impl Draft {
         let path = self.path.join(name);
         let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         options.map_err(SaveError::host("make", &path))
+    }
+
+    /// What it will be.
+    pub fn target(&self) -> &Path {
+        &self.target
     }
 
     /// Makes it the snapshot. All its files are synced.
@@ -102,7 +110,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn prefix(target: &Path) -> String {
-    format!(".{}.draft-", target.file_name().unwrap_or_default().to_string_lossy())
+    format!(".{}{MARK}", target.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// Whether nothing is lost but a snapshot.
@@ -124,14 +132,30 @@ pub fn is_snapshot(dir: &Path) -> bool {
 
 /// Drafts of saves that were killed, and what they were about to remove.
 fn remove_left_over(parent: &Path, prefix: &str) {
-    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    let drafts = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
-    for draft in drafts {
-        let free = File::open(draft.path()).is_ok_and(|dir| dir.try_lock().is_ok());
-        if free && let Err(error) = fs::remove_dir_all(draft.path()) {
-            tracing::warn!(%error, draft = %draft.path().display(), "left behind");
+    for draft in left_over(parent, |name| name.starts_with(prefix)) {
+        if let Err(error) = fs::remove_dir_all(&draft) {
+            tracing::warn!(%error, draft = %draft.display(), "left behind");
         }
     }
+}
+
+/// Drafts in a directory that nobody is at, of those names that are `wanted`.
+pub fn left_over(parent: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let drafts = entries.filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.starts_with('.') && name.contains(MARK) && wanted(&name)
+    });
+    let free = |draft: &PathBuf| File::open(draft).is_ok_and(|dir| dir.try_lock().is_ok());
+    drafts.map(|entry| entry.path()).filter(free).collect()
+}
+
+/// Removes a snapshot: it is gone at once, and then its files.
+pub fn remove(dir: &Path) -> io::Result<()> {
+    let dir = std::path::absolute(dir)?;
+    let gone = parent(&dir).join(format!("{}{}-gone", prefix(&dir), std::process::id()));
+    fs::rename(&dir, &gone)?;
+    fs::remove_dir_all(&gone)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use super::base::BaseRecord;
+use super::machine::HostPath;
 use super::parts::{self, Part, Parts};
 use super::{Asked, MACHINE, MEMORY, Opened, STATE};
 use crate::cli::DemoArgs;
@@ -38,7 +40,7 @@ fn forge(dir: &Path, whole: &[u8], name: &str, change: impl FnOnce(&mut Vec<u8>)
     let mut parts = NAMES.map(|name| Part { name, version: 1, bytes: read.part(name, 1).unwrap().to_vec() });
     let part = parts.iter_mut().find(|part| part.name == name).unwrap();
     change(&mut part.bytes);
-    fs::write(dir.join(STATE), parts::write(&parts).0).unwrap();
+    fs::write(dir.join(STATE), parts::write(parts::OLDEST, &parts).0).unwrap();
 }
 
 /// Starts what is not refused, for a moment; whether it started.
@@ -117,7 +119,45 @@ fn what_no_machine_can_be_is_refused_by_its_part() {
     assert!(harts(&|h| h.harts[0].hart.x[0] = 1).contains("hart 0: x0"));
     assert!(harts(&|h| h.harts.swap(0, 1)).contains("hart 0: expected hart 0 in mhartid, found 1"));
     assert!(harts(&|h| h.slots[1].state = 9).contains("hart 1"));
-    let mut map = (**content.memory().map()).clone();
+    let mut map = content.ram().map().clone();
     map.chunks[0].index += 1000;
     assert!(refused(MEMORY.0, super::codec::encode(&map).unwrap()).contains("memory: is not valid"));
+}
+
+#[test]
+fn what_stands_on_a_forged_base_is_refused() {
+    let files = tempfile::tempdir().unwrap();
+    let (base, dir) = (files.path().join("base"), files.path().join("snap"));
+    saved(&base);
+    let opened = Opened::open(&base).unwrap();
+    let mut runtime = Runtime::new(opened.config(&Asked::default()).unwrap(), consoles()).unwrap();
+    runtime.restore(&opened).unwrap();
+    runtime.save_on(&dir, Some(&base)).unwrap();
+    drop(runtime);
+    assert!(try_out(&dir), "as it was saved");
+    let whole = fs::read(dir.join(STATE)).unwrap();
+    let read = Parts::read(whole.clone()).unwrap();
+    let names = ["machine", "harts", "devices", "memory", "disks", "base"];
+    let forged = |bytes: Vec<u8>| {
+        let mut parts =
+            names.map(|name| Part { name, version: 1, bytes: read.part(name, 1).unwrap().to_vec() });
+        parts[5].bytes = bytes;
+        fs::write(dir.join(STATE), parts::write(parts::FORMAT, &parts).0).unwrap();
+        Opened::open(&dir)
+    };
+    let record: BaseRecord = super::codec::decode(read.part("base", 1).unwrap()).unwrap();
+    let encode = |record: &BaseRecord| super::codec::encode(record).unwrap();
+    assert!(forged(encode(&record)).is_ok());
+    // On itself, as far as that can be said.
+    let own = BaseRecord { dir: HostPath::of(&dir).unwrap(), ..record.clone() };
+    let refused = forged(encode(&own)).unwrap_err().to_string();
+    assert!(refused.contains("is another snapshot than the one below"), "{refused}");
+    for at in 0..encode(&record).len() {
+        let mut bytes = encode(&record);
+        bytes[at] ^= 0x11;
+        // Where it was does not matter as long as it is beside; all else does.
+        if let Ok(opened) = forged(bytes) {
+            assert_eq!(opened.base().map(Opened::digest), Some(record.digest), "byte {at}");
+        }
+    }
 }

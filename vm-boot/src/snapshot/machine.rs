@@ -23,7 +23,7 @@ pub struct HostPath(Vec<u8>);
 
 impl HostPath {
     /// As whoever restores finds it, wherever that is done.
-    fn of(path: &Path) -> io::Result<HostPath> {
+    pub(super) fn of(path: &Path) -> io::Result<HostPath> {
         Ok(HostPath(std::path::absolute(path)?.into_os_string().into_vec()))
     }
 
@@ -251,6 +251,7 @@ impl MachineRecord {
             profile: None,
             snapshot_on: None,
             snapshot_dir: DEFAULT_DIR.into(),
+            snapshot_base: None,
             dtb: self.dtb.as_ref().map(HostPath::path),
             dump_dtb: None,
         })

@@ -3,7 +3,8 @@
 //! ```text
 //!  NAME/
 //!    state   header │ machine │ harts │ devices │ memory │ disks     checked before anything starts
-//!    ram     ░░▓▓░░░░▓░░░░░  one page of guest memory after the other, zeros as holes; mapped lazily
+//!    ram     ░░▓▓░░░░▓░░░░░  one page of guest memory after the other, zeros as holes; mapped lazily. On top of
+//!                            another snapshot: what differs from it
 //!    disk0   ░░░░▓▓░░░░░░░░  what was written to a disk that leaves its image alone
 //!    seal    that `ram` and disks were whole, and how the host knew them then
 //! ```
@@ -13,17 +14,23 @@
 //! **Invariant**: bytes of a snapshot are an outsider's. Whatever is in them ends in a machine whose every
 //! register a guest could have reached, or in a [`Refusal`] that names the part and the reason.
 
+mod base;
+mod chunks;
 mod codec;
 mod device;
 mod error;
+mod family;
 mod folder;
 mod harts;
 #[cfg(test)]
 mod hostile;
+mod layers;
 mod machine;
+mod merge;
 mod opened;
 mod pages;
 mod parts;
+mod prune;
 mod ram;
 mod seal;
 pub mod tool;
@@ -36,8 +43,10 @@ pub use device::{DeviceRecord, Keep};
 pub use error::{Reason, Refusal, SaveError};
 pub use folder::is_snapshot;
 pub use harts::{HartsRecord, VcpuRecord};
+pub use layers::{Layers, PageFile, Run};
 pub use machine::{Asked, DiskRecord, MachineRecord};
-pub use opened::{Opened, PageFile};
+pub use merge::MergeError;
+pub use opened::Opened;
 pub use pages::PageMap;
 pub use parts::Row;
 pub use writer::Writer;
@@ -53,6 +62,8 @@ const HARTS: (&str, u32) = ("harts", 1);
 const DEVICES: (&str, u32) = ("devices", 1);
 const MEMORY: (&str, u32) = ("memory", 1);
 const DISKS: (&str, u32) = ("disks", 1);
+/// Only of a snapshot that does not stand alone.
+const BASE: (&str, u32) = ("base", 1);
 
 /// What was saved of a machine, apart from its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +81,12 @@ pub struct Content {
 pub struct Saved {
     /// Where.
     pub dir: PathBuf,
-    /// Bytes of guest memory that are not zeros.
+    /// Bytes of guest memory that it holds.
     pub memory: u64,
+    /// By what it is known: the digest of its header.
+    pub digest: [u8; 32],
+    /// What it stands on, if it does not stand alone.
+    pub base: Option<PathBuf>,
 }
 
 /// The file with what was written to a disk that leaves its image alone.

@@ -1,8 +1,8 @@
 //! Which pages a file holds, and what their bytes were: `ram`, or what was written to a disk.
 //!
 //! It is looked at in chunks of 2 MiB. A chunk that is listed has a bit for each page that the file holds,
-//! and the BLAKE3 of the bytes of those pages, one after the other. All other pages are zeros in memory, and
-//! of a disk what the image has.
+//! and the BLAKE3 of the bytes of those pages, one after the other. All other pages are what they are in the
+//! snapshot below, if there is one; else zeros in memory, and of a disk what the image has.
 
 use serde::{Deserialize, Serialize};
 use vm_mmu::PAGE;
@@ -30,6 +30,31 @@ impl PageSet {
     /// Whether a page of the chunk is in it.
     pub fn contains(&self, page: usize) -> bool {
         self.0[page / 64] >> (page % 64) & 1 == 1
+    }
+
+    /// All that are in this set or in the other.
+    pub fn or(&self, other: &PageSet) -> PageSet {
+        PageSet(std::array::from_fn(|word| self.0[word] | other.0[word]))
+    }
+
+    /// All that are in both.
+    pub fn and(&self, other: &PageSet) -> PageSet {
+        PageSet(std::array::from_fn(|word| self.0[word] & other.0[word]))
+    }
+
+    /// All that are in this set and not in the other.
+    pub fn without(&self, other: &PageSet) -> PageSet {
+        PageSet(std::array::from_fn(|word| self.0[word] & !other.0[word]))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|&word| word == 0)
+    }
+
+    /// One after the other, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.runs().flat_map(|(first, count)| first..first + count)
     }
 
     /// How many.
@@ -91,8 +116,7 @@ impl PageMap {
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.chunks.iter().flat_map(|chunk| {
             let first = u64::from(chunk.index) * CHUNK_PAGES as u64;
-            let pages = (0..CHUNK_PAGES).filter(|&page| chunk.pages.contains(page));
-            pages.map(move |page| first + page as u64)
+            chunk.pages.iter().map(move |page| first + page as u64)
         })
     }
 

@@ -18,10 +18,10 @@
 
 use super::error::Reason;
 
-/// The format that is written.
-pub const FORMAT: u32 = 1;
-/// The oldest that is read.
-const OLDEST: u32 = 1;
+/// The newest format: a snapshot that does not stand alone.
+pub const FORMAT: u32 = 2;
+/// The oldest that is read, and what is written for a snapshot that stands alone.
+pub const OLDEST: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"VMBSNAP\0";
 const HEAD: usize = 48;
@@ -64,8 +64,8 @@ pub struct Parts {
     digest: [u8; 32],
 }
 
-/// The bytes of a `state` file of these parts, and the digest of its header.
-pub fn write(parts: &[Part]) -> (Vec<u8>, [u8; 32]) {
+/// The bytes of a `state` file of these parts in this format, and the digest of its header.
+pub fn write(format: u32, parts: &[Part]) -> (Vec<u8>, [u8; 32]) {
     let mut table = Vec::new();
     let mut offset = (HEAD + parts.len() * ROW) as u64;
     for part in parts {
@@ -79,7 +79,7 @@ pub fn write(parts: &[Part]) -> (Vec<u8>, [u8; 32]) {
         offset += part.bytes.len() as u64;
     }
     let mut bytes = MAGIC.to_vec();
-    bytes.extend(FORMAT.to_le_bytes());
+    bytes.extend(format.to_le_bytes());
     bytes.extend((parts.len() as u32).to_le_bytes());
     let digest = header_digest(&bytes, &table);
     bytes.extend(digest);
@@ -117,6 +117,11 @@ impl Parts {
             return Err(("state".to_owned(), Reason::Length { expected: end, found }));
         }
         Ok(Parts { bytes, rows, digest })
+    }
+
+    /// Whether there is a part of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.rows.iter().any(|row| row.name == name)
     }
 
     /// The bytes of the part `name`, whose layout must be `version`.
@@ -197,7 +202,11 @@ mod tests {
 
     fn sample() -> Vec<u8> {
         let part = |name, version, bytes: &[u8]| Part { name, version, bytes: bytes.to_vec() };
-        write(&[part("machine", 1, b"what it is"), part("empty", 2, b""), part("harts", 3, &[7; 100])]).0
+        write(
+            OLDEST,
+            &[part("machine", 1, b"what it is"), part("empty", 2, b""), part("harts", 3, &[7; 100])],
+        )
+        .0
     }
 
     #[test]
@@ -245,7 +254,7 @@ mod tests {
         assert!(refused(&|bad| bad[0] = b'X').starts_with("header: is no snapshot of vm-boot"));
         assert!(refused(&|bad| bad.clear()).contains("is no snapshot"));
         assert!(
-            refused(&|bad| bad[8] = 9).contains("newer vm-boot: it has format 9, this one reads up to 1")
+            refused(&|bad| bad[8] = 9).contains("newer vm-boot: it has format 9, this one reads up to 2")
         );
         assert!(refused(&|bad| bad[8] = 0).contains("older vm-boot"));
         assert!(refused(&|bad| bad[12] = 2).contains("header: is damaged"));

@@ -1,49 +1,46 @@
 //! The files of pages, each page at its own offset: `ram` is guest memory, its zeros left out as holes;
 //! `disk0` and so on are what was written to disks that leave their images alone.
-//!
-//! Writing and checking share the work out by chunks to a few threads.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::thread;
 
-use parking_lot::Mutex;
 use rustix::fs::{SeekFrom, seek};
 use vm_devices::virtio::Disk;
 use vm_devices::virtio::block::SECTOR;
-use vm_devices::virtio::block::overlay::{CLUSTER, Clusters};
+use vm_devices::virtio::block::overlay::CLUSTER;
 use vm_mmu::{AddressSpace, PAGE};
 
+use super::chunks::each_chunk;
 use super::error::{Reason, SaveError};
+use super::layers::Layers;
 use super::pages::{CHUNK, CHUNK_PAGES, Chunk, PageMap, PageSet};
 
-/// More threads than this do not make a disk faster.
-const MOST_THREADS: usize = 4;
 const _: () = assert!(CLUSTER == PAGE, "a cluster of a disk is a page of its file");
 static ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
-/// Writes all memory that is not zeros to `file`. `base` is the map of the file that memory was restored
-/// from, if it was. What changes meanwhile has to be written again.
-pub fn write(memory: &AddressSpace, base: Option<&PageMap>, file: &File) -> Result<PageMap, SaveError> {
+/// Writes memory to `file`: all that is not zeros, or, on top of `below`, all that differs from it. Pages that
+/// certainly do not are those for which `may_differ` says no. What changes meanwhile has to be written again.
+pub fn write(
+    memory: &AddressSpace,
+    may_differ: impl Fn(usize) -> bool + Sync,
+    below: &Layers,
+    file: &File,
+) -> Result<PageMap, SaveError> {
     let range = memory.range();
     let size = range.end - range.start;
     let failed = |source| SaveError::Host { action: "write", path: "ram".into(), source };
     file.set_len(size).map_err(failed)?;
-    let changed = memory.changed_pages(&range)?;
-    let may_hold = |page: usize| changed[page] || base.is_some_and(|base| base.holds(page as u64 * PAGE));
     let chunks = each_chunk::<_, SaveError>(size, |index, buf| {
         let first = index * CHUNK_PAGES;
-        let pages = buf.len() / PAGE as usize;
-        let mut held = PageSet::default();
-        for page in (0..pages).filter(|&page| may_hold(first + page)) {
-            let bytes = &mut buf[page * PAGE as usize..][..PAGE as usize];
-            memory.peek(range.start + (first + page) as u64 * PAGE, bytes)?;
-            if *bytes != ZEROS {
-                held.insert(page);
-            }
+        let mut listed = PageSet::default();
+        (0..buf.len() / PAGE as usize)
+            .filter(|&page| may_differ(first + page))
+            .for_each(|page| listed.insert(page));
+        for page in listed.iter() {
+            memory.peek(range.start + (first + page) as u64 * PAGE, page_of(buf, page))?;
         }
+        let held = differing(index, &listed, buf, below).map_err(failed)?;
         put(index, &held, buf, file).map_err(failed)
     })?;
     Ok(PageMap { size, chunks })
@@ -54,6 +51,7 @@ pub fn write(memory: &AddressSpace, base: Option<&PageMap>, file: &File) -> Resu
 pub fn rewrite(
     map: &PageMap,
     file: &File,
+    below: &Layers,
     pages: &[u64],
     read: impl Fn(usize, &mut [u8]) -> Result<(), SaveError> + Sync,
 ) -> Result<PageMap, SaveError> {
@@ -65,53 +63,95 @@ pub fn rewrite(
         if listed.is_empty() {
             return Ok(before.cloned());
         }
-        let mut held = before.map_or(PageSet::default(), |chunk| chunk.pages);
-        for (page, count) in held.runs() {
+        let kept = before.map_or(PageSet::default(), |chunk| chunk.pages);
+        for (page, count) in kept.runs() {
             let bytes = &mut buf[page * PAGE as usize..][..count * PAGE as usize];
             file.read_exact_at(bytes, (index * CHUNK_PAGES + page) as u64 * PAGE).map_err(failed)?;
         }
+        let mut again = PageSet::default();
         for at in listed {
             let page = (pages[at] % CHUNK_PAGES as u64) as usize;
-            let bytes = &mut buf[page * PAGE as usize..][..PAGE as usize];
-            read(at, bytes)?;
-            match *bytes == ZEROS {
-                true if !held.contains(page) => continue,
-                true => held.remove(page),
-                false => held.insert(page),
-            }
-            file.write_all_at(bytes, pages[at] * PAGE).map_err(failed)?;
+            read(at, page_of(buf, page))?;
+            again.insert(page);
+        }
+        let differ = differing(index, &again, buf, below).map_err(failed)?;
+        let held = kept.without(&again).or(&differ);
+        for page in again.iter().filter(|&page| kept.contains(page) || held.contains(page)) {
+            let bytes = if held.contains(page) { page_of(buf, page) } else { &ZEROS[..] };
+            file.write_all_at(bytes, (index * CHUNK_PAGES + page) as u64 * PAGE).map_err(failed)?;
         }
         let chunk = Chunk { index: index as u32, pages: held, digest: digest(&held, buf) };
-        Ok((held.count() > 0).then_some(chunk))
+        Ok((!held.is_empty()).then_some(chunk))
     })?;
     Ok(PageMap { size: map.size, chunks })
 }
 
-/// Writes what a disk has that its image has not to `file`. Nothing may write to it meanwhile.
-pub fn write_disk(disk: &Disk, kept: &Clusters, file: &File) -> Result<PageMap, SaveError> {
+/// Those of the `listed` pages of a chunk, with their bytes in `buf`, that are not what they are `below`.
+fn differing(index: usize, listed: &PageSet, buf: &[u8], below: &Layers) -> io::Result<PageSet> {
+    let mut held = PageSet::default();
+    if listed.is_empty() {
+        return Ok(held);
+    }
+    let mut lower = Vec::new();
+    let known = listed.and(&below.pages(index));
+    if !known.is_empty() {
+        lower.resize(buf.len(), 0);
+        below.fill(index, &known, &mut lower)?;
+    }
+    for page in listed.iter() {
+        let at = page * PAGE as usize..(page + 1) * PAGE as usize;
+        let expected = if known.contains(page) { &lower[at.clone()] } else { &ZEROS[..] };
+        if buf[at] != *expected {
+            held.insert(page);
+        }
+    }
+    Ok(held)
+}
+
+fn page_of(buf: &mut [u8], page: usize) -> &mut [u8] {
+    &mut buf[page * PAGE as usize..][..PAGE as usize]
+}
+
+/// Writes what a disk has that its image has not to `file`, or, on top of `below`, what differs from that.
+/// Nothing may write to it meanwhile.
+pub fn write_disk(disk: &Disk, below: &Layers, file: &File) -> Result<PageMap, SaveError> {
     let failed = |source| SaveError::Host { action: "write", path: "disk".into(), source };
-    let size = (disk.sectors() * SECTOR).next_multiple_of(PAGE);
+    let size = disk_size(disk);
+    let kept = disk.kept().unwrap_or_default();
     file.set_len(size).map_err(failed)?;
     let chunks = each_chunk::<_, SaveError>(size, |index, buf| {
         let first = index * CHUNK_PAGES;
-        let mut held = PageSet::default();
+        let known = below.pages(index);
+        let mut listed = known;
         let pages = (0..buf.len() / PAGE as usize).filter(|&page| kept.contains((first + page) as u64));
-        for page in pages {
-            let bytes = &mut buf[page * PAGE as usize..][..PAGE as usize];
-            disk.read_cluster((first + page) as u64, bytes).map_err(failed)?;
-            held.insert(page);
+        pages.for_each(|page| listed.insert(page));
+        for page in listed.iter() {
+            disk.read_cluster((first + page) as u64, page_of(buf, page)).map_err(failed)?;
         }
-        put(index, &held, buf, file).map_err(failed)
+        // What is not known below is there in the image, whose zeros are no default.
+        let differ = differing(index, &listed.and(&known), buf, below).map_err(failed)?;
+        put(index, &listed.without(&known).or(&differ), buf, file).map_err(failed)
     })?;
     Ok(PageMap { size, chunks })
 }
 
-/// Writes the pages of a chunk to their places; gives the chunk, unless it has none.
-fn put(index: usize, held: &PageSet, buf: &[u8], file: &File) -> io::Result<Option<Chunk>> {
-    if held.count() == 0 {
+/// Bytes of a file of what was written to a disk.
+pub fn disk_size(disk: &Disk) -> u64 {
+    (disk.sectors() * SECTOR).next_multiple_of(PAGE)
+}
+
+/// Writes the pages of a chunk to their places in a file without any; gives the chunk, unless it has none.
+pub fn put(index: usize, held: &PageSet, buf: &[u8], file: &File) -> io::Result<Option<Chunk>> {
+    if held.is_empty() {
         return Ok(None);
     }
-    for (page, bytes) in runs(held, buf) {
+    let mut stored = *held;
+    for page in held.iter() {
+        if buf[page * PAGE as usize..][..PAGE as usize] == ZEROS {
+            stored.remove(page);
+        }
+    }
+    for (page, bytes) in runs(&stored, buf) {
         file.write_all_at(bytes, (index * CHUNK_PAGES + page) as u64 * PAGE)?;
     }
     Ok(Some(Chunk { index: index as u32, pages: *held, digest: digest(held, buf) }))
@@ -159,55 +199,14 @@ fn digest(held: &PageSet, buf: &[u8]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// Calls `act` for each chunk of `size` bytes with a buffer of its length, on several threads; gives what
-/// it gave, in order of the chunks, or the first error.
-fn each_chunk<T: Send, E: Send>(
-    size: u64,
-    act: impl Fn(usize, &mut [u8]) -> Result<Option<T>, E> + Sync,
-) -> Result<Vec<T>, E> {
-    let count = size.div_ceil(CHUNK) as usize;
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new((Vec::new(), None));
-    let work = || {
-        let mut buf = vec![0; CHUNK as usize];
-        loop {
-            let index = next.fetch_add(1, Relaxed);
-            if index >= count || found.lock().1.is_some() {
-                return;
-            }
-            let len = (size - index as u64 * CHUNK).min(CHUNK) as usize;
-            let result = act(index, &mut buf[..len]);
-            let mut found = found.lock();
-            match result {
-                Ok(None) => {}
-                Ok(Some(value)) => found.0.push((index, value)),
-                Err(error) => found.1 = found.1.take().or(Some(error)),
-            }
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS));
-    thread::scope(|scope| {
-        // This thread works too, so one that the host refuses is not missed.
-        for _ in 1..threads.min(count) {
-            let _ = thread::Builder::new().name("snapshot".into()).spawn_scoped(scope, work);
-        }
-        work();
-    });
-    match found.into_inner() {
-        (_, Some(error)) => Err(error),
-        (mut values, None) => {
-            values.sort_by_key(|&(index, _)| index);
-            Ok(values.into_iter().map(|(_, value)| value).collect())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
+    use std::sync::Arc;
 
     use vm_mmu::{Backend, Perm};
 
+    use super::super::layers::PageFile;
     use super::*;
 
     const BASE: u64 = 0x8000_0000;
@@ -228,7 +227,7 @@ mod tests {
         }
         space.write_u8(BASE + 2 * CHUNK, 0).unwrap();
         let file = tempfile::tempfile().unwrap();
-        let map = write(&space, None, &file).unwrap();
+        let map = write(&space, |_| true, &Layers::default(), &file).unwrap();
         (space, file, map)
     }
 
@@ -251,7 +250,9 @@ mod tests {
         space.write_u8(BASE + CHUNK, 9).unwrap();
         space.write_u8(BASE, 0).unwrap();
         let again = tempfile::tempfile().unwrap();
-        let second = write(&space, Some(&map), &again).unwrap();
+        let changed = space.changed_pages(&space.range()).unwrap();
+        let may_hold = |page: usize| changed[page] || map.holds(page as u64 * PAGE);
+        let second = write(&space, may_hold, &Layers::default(), &again).unwrap();
         assert_eq!(second.held(), 4 * PAGE, "one page more and one zeroed");
         verify(&again, &second, BASE).unwrap();
         let third = mapped(Backend::File { file: again, offset: 0, shared: false });
@@ -270,7 +271,7 @@ mod tests {
         let offsets = [0, CHUNK + 8 * PAGE, CHUNK + 11 * PAGE, 2 * CHUNK + 9 * PAGE, SIZE - PAGE];
         let pages = offsets.map(|offset| offset / PAGE);
         let read = |at: usize, bytes: &mut [u8]| Ok(space.peek(BASE + pages[at] * PAGE, bytes)?);
-        let again = rewrite(&map, &file, &pages, read).unwrap();
+        let again = rewrite(&map, &file, &Layers::default(), &pages, read).unwrap();
         assert_eq!(again.check(SIZE), Ok(()));
         assert_eq!(again.iter().collect::<Vec<_>>(), [0, 512 + 7, 1024 + 9]);
         verify(&file, &again, BASE).unwrap();
@@ -278,6 +279,39 @@ mod tests {
         let restored = mapped(Backend::File { file, offset: 0, shared: false });
         for offset in (0..SIZE).step_by(511) {
             assert_eq!(restored.read_u8(BASE + offset).unwrap(), space.read_u8(BASE + offset).unwrap());
+        }
+    }
+
+    #[test]
+    fn on_top_of_another_only_what_differs_is_written() {
+        let (space, file, map) = sample();
+        let base = PageFile { name: "ram".to_owned(), file, map, start: BASE };
+        let below = Layers::new(vec![Arc::new(base)]);
+        space.write_u8(BASE, 0).unwrap();
+        // Written, and what it was before.
+        space.write_u8(BASE + CHUNK + 7 * PAGE + 5, (CHUNK + 7 * PAGE + 5) as u8 | 1).unwrap();
+        space.write_u8(BASE + 2 * CHUNK + PAGE, 5).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let map = write(&space, |_| true, &below, &file).unwrap();
+        assert_eq!(map.iter().collect::<Vec<_>>(), [0, 1025], "a page that is zeros now, and a new one");
+        verify(&file, &map, BASE).unwrap();
+        // Back to what it was, and another.
+        space.write_u8(BASE, 1).unwrap();
+        space.write_u8(BASE + CHUNK, 7).unwrap();
+        let pages = [0, 512];
+        let read = |at: usize, bytes: &mut [u8]| Ok(space.peek(BASE + pages[at] * PAGE, bytes)?);
+        let map = rewrite(&map, &file, &below, &pages, read).unwrap();
+        assert_eq!(map.iter().collect::<Vec<_>>(), [512, 1025]);
+        verify(&file, &map, BASE).unwrap();
+        let top = PageFile { name: "ram".to_owned(), file, map, start: BASE };
+        let both = Layers::new(vec![below.files()[0].clone(), Arc::new(top)]);
+        let mut all = PageSet::default();
+        (0..CHUNK_PAGES).for_each(|page| all.insert(page));
+        for chunk in 0..3 {
+            let (mut found, mut expected) = (vec![0; CHUNK as usize], vec![0; CHUNK as usize]);
+            both.fill(chunk, &all, &mut found).unwrap();
+            space.peek(BASE + chunk as u64 * CHUNK, &mut expected).unwrap();
+            assert!(found == expected, "chunk {chunk}");
         }
     }
 

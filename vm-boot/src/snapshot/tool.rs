@@ -6,8 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::base::short;
 use super::machine::BlobRecord;
-use super::{Opened, Refusal, is_snapshot};
+use super::merge::{self, MergeError};
+use super::{Opened, Refusal, family, is_snapshot};
+
+pub use super::prune::prune;
 
 const MIB: u64 = 1 << 20;
 
@@ -17,7 +21,7 @@ pub fn list(dirs: &[PathBuf]) -> io::Result<String> {
     for dir in dirs {
         match is_snapshot(dir) {
             true => found.push(dir.clone()),
-            false => found.extend(below(dir)?),
+            false => found.extend(family::below(dir)?),
         }
     }
     let mut text =
@@ -28,10 +32,12 @@ pub fn list(dirs: &[PathBuf]) -> io::Result<String> {
             Ok(snapshot) => {
                 let machine = &snapshot.content().machine;
                 let state = if snapshot.is_sealed() { "whole" } else { "not checked" };
-                let (memory, held) = (machine.memory / MIB, snapshot.memory().map().held().div_ceil(MIB));
+                let base = snapshot.base().and_then(|base| base.dir().file_name());
+                let base = base.map_or(String::new(), |name| format!(", on {}", name.display()));
+                let (memory, held) = (machine.memory / MIB, snapshot.ram().map().held().div_ceil(MIB));
                 writeln!(
                     text,
-                    "{name:<24} {memory:>7}M {held:>7}M {:>5} {:>6}  {state}",
+                    "{name:<24} {memory:>7}M {held:>7}M {:>5} {:>6}  {state}{base}",
                     machine.cpus,
                     age(&dir)
                 )
@@ -53,20 +59,6 @@ pub fn list(dirs: &[PathBuf]) -> io::Result<String> {
     Ok(text)
 }
 
-/// Snapshots right below a directory, but for drafts of saves.
-fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if !hidden && is_snapshot(&entry.path()) {
-            found.push(if dir == Path::new(".") { entry.file_name().into() } else { entry.path() });
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// How long ago it was saved.
 fn age(dir: &Path) -> String {
     let saved = fs::metadata(dir.join(super::STATE)).and_then(|facts| facts.modified());
@@ -86,15 +78,24 @@ pub fn inspect(dir: &Path) -> Result<String, Refusal> {
     let snapshot = Opened::read(dir)?;
     let content = snapshot.content();
     let machine = &content.machine;
+    let held = match snapshot.base() {
+        None => "of it not zeros",
+        Some(_) => "of it other than below",
+    };
     let mut text = format!(
-        "program  vm-boot {}\nmemory   {} MiB, {} KiB of it not zeros\nharts    {} ({}, {})\n",
+        "program  vm-boot {}\nmemory   {} MiB, {} KiB {held}\nharts    {} ({}, {})\n",
         machine.program,
         machine.memory / MIB,
-        snapshot.memory().map().held() >> 10,
+        snapshot.ram().map().held() >> 10,
         machine.cpus,
         machine.cpu.isa_string(),
         machine.cpu.mmu_type(),
     );
+    for below in snapshot.chain().skip(1) {
+        let (dir, digest) = (below.dir().display(), short(&below.digest()));
+        let held = below.ram().map().held() >> 10;
+        let _ = writeln!(text, "base     {dir}, {held} KiB, BLAKE3 {digest}");
+    }
     for (name, blob) in
         [("kernel", &machine.kernel), ("initrd", &machine.initrd), ("firmware", &machine.firmware)]
     {
@@ -128,9 +129,8 @@ pub fn inspect(dir: &Path) -> Result<String, Refusal> {
         let _ = writeln!(text, "device   {name:<18} layout {version:#x}, {bytes} bytes");
     }
     for part in snapshot.parts() {
-        let digest: String = part.digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let (name, version, length) = (&part.name, part.version, part.length);
-        let _ = writeln!(text, "part     {name:<18} layout {version}, {length} bytes, BLAKE3 {digest}…");
+        let (name, version, length, digest) = (&part.name, part.version, part.length, short(&part.digest));
+        let _ = writeln!(text, "part     {name:<18} layout {version}, {length} bytes, BLAKE3 {digest}");
     }
     let _ = writeln!(text, "ram      {}", if snapshot.is_sealed() { "sealed" } else { "not checked" });
     Ok(text)
@@ -147,6 +147,16 @@ fn describe(blob: &BlobRecord) -> String {
 pub fn verify(dir: &Path) -> Result<String, Refusal> {
     let snapshot = Opened::read(dir)?;
     snapshot.verify()?;
-    let held = snapshot.memory().map().held() >> 10;
-    Ok(format!("{}: whole, {held} KiB of memory\n", dir.display()))
+    let held = snapshot.chain().map(|layer| layer.ram().map().held()).sum::<u64>() >> 10;
+    let with = match snapshot.chain().count() {
+        1 => String::new(),
+        all => format!(" in {all} snapshots on one another"),
+    };
+    Ok(format!("{}: whole, {held} KiB of memory{with}\n", dir.display()))
+}
+
+/// Makes a snapshot stand alone, in its place or as a new one; says how much it was.
+pub fn merge(dir: &Path, into: Option<&Path>) -> Result<String, MergeError> {
+    let held = merge::merge(dir, into)? >> 10;
+    Ok(format!("{}: stands alone, {held} KiB of memory\n", into.unwrap_or(dir).display()))
 }

@@ -17,12 +17,15 @@ use std::sync::Arc;
 use vm_devices::virtio::Disk;
 use vm_mmu::{AddressSpace, PAGE};
 
-use super::error::SaveError;
+use super::base::{self, BaseRecord};
+use super::error::{Reason, SaveError};
 use super::folder::Draft;
+use super::layers::Layers;
+use super::opened::Opened;
 use super::pages::PageMap;
 use super::parts::{self, Part};
 use super::{
-    CodecError, Content, DEVICES, DISKS, HARTS, MACHINE, MEMORY, RAM, STATE, Saved, codec, disk_name,
+    BASE, CodecError, Content, DEVICES, DISKS, HARTS, MACHINE, MEMORY, RAM, STATE, Saved, codec, disk_name,
 };
 use super::{ram, seal};
 
@@ -33,6 +36,9 @@ pub struct Writer {
     draft: Draft,
     ram: File,
     map: PageMap,
+    /// What it stands on.
+    base: Option<Arc<Opened>>,
+    below: Layers,
     /// Pages by number, as they were while the machine rested, and not yet in the file.
     late: Vec<u64>,
     late_bytes: Vec<u8>,
@@ -40,20 +46,27 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins a snapshot in `dir`, in place of the one that is there, with a copy of memory. `base` is the map of
-    /// the file that it was restored from, if it was.
-    pub fn begin(dir: &Path, memory: &AddressSpace, base: Option<&PageMap>) -> Result<Writer, SaveError> {
+    /// Begins a snapshot in `dir`, in place of the one that is there, with a copy of memory: of all that is not
+    /// zeros, or of what differs from `base`. Pages for which `may_differ` says no certainly do not.
+    pub fn begin(
+        dir: &Path,
+        memory: &AddressSpace,
+        may_differ: impl Fn(usize) -> bool + Sync,
+        base: Option<Arc<Opened>>,
+    ) -> Result<Writer, SaveError> {
+        let below = base.as_ref().map_or_else(Layers::default, |base| base.memory());
+        base.iter().try_for_each(|base| check_base(dir, memory, base))?;
         let draft = Draft::begin(dir)?;
         let ram = draft.create(RAM)?;
-        let map = ram::write(memory, base, &ram)?;
+        let map = ram::write(memory, may_differ, &below, &ram)?;
         let (late, late_bytes, disks) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Writer { dir: dir.to_owned(), draft, ram, map, late, late_bytes, disks })
+        Ok(Writer { dir: dir.to_owned(), draft, ram, map, base, below, late, late_bytes, disks })
     }
 
     /// Copies pages again, by number.
     pub fn copy_again(&mut self, memory: &AddressSpace, pages: &[u64]) -> Result<(), SaveError> {
         let start = memory.range().start;
-        self.map = ram::rewrite(&self.map, &self.ram, pages, |at, bytes| {
+        self.map = ram::rewrite(&self.map, &self.ram, &self.below, pages, |at, bytes| {
             Ok(memory.peek(start + pages[at] * PAGE, bytes)?)
         })?;
         Ok(())
@@ -74,9 +87,10 @@ impl Writer {
         self.late = pages;
         for (number, disk) in disks.iter().enumerate() {
             let layer = match disk.kept() {
-                Some(kept) => {
+                Some(_) => {
+                    let below = self.disk_below(number, disk)?;
                     let file = self.draft.create(&disk_name(number))?;
-                    Some((ram::write_disk(disk, &kept, &file)?, file))
+                    Some((ram::write_disk(disk, &below, &file)?, file))
                 }
                 None => None,
             };
@@ -85,38 +99,90 @@ impl Writer {
         Ok(())
     }
 
+    /// What is below of a disk, if that is a disk of the same size.
+    fn disk_below(&self, number: usize, disk: &Disk) -> Result<Layers, SaveError> {
+        let Some(base) = &self.base else { return Ok(Layers::default()) };
+        let (below, size) = (base.disk(number), ram::disk_size(disk));
+        match below.files().iter().find(|file| file.map().size != size) {
+            None => Ok(below),
+            Some(file) => {
+                let (expected, found) = (format!("{size} bytes"), format!("{} bytes", file.map().size));
+                Err(base.refuse(disk_name(number), Reason::Mismatch { expected, found }).into())
+            }
+        }
+    }
+
     /// Writes what was taken in and makes it the snapshot.
     pub fn finish(self, content: &Content) -> Result<Saved, SaveError> {
-        let Writer { dir, draft, ram, map, late, late_bytes, disks } = self;
-        let map = ram::rewrite(&map, &ram, &late, |at, bytes| {
+        let Writer { dir, draft, ram, map, base, below, late, late_bytes, disks } = self;
+        let map = ram::rewrite(&map, &ram, &below, &late, |at, bytes| {
             bytes.copy_from_slice(&late_bytes[at * PAGE as usize..][..PAGE as usize]);
             Ok(())
         })?;
-        let maps: Vec<Option<&PageMap>> =
-            disks.iter().map(|disk| disk.as_ref().map(|(map, _)| map)).collect();
-        let parts = [
-            part(MACHINE, codec::encode(&content.machine))?,
-            part(HARTS, codec::encode(&content.harts))?,
-            part(DEVICES, codec::encode(&content.devices))?,
-            part(MEMORY, codec::encode(&map))?,
-            part(DISKS, codec::encode(&maps))?,
-        ];
-        let (bytes, digest) = parts::write(&parts);
-        write_file(&draft, STATE, &bytes)?;
+        let below = base.as_deref().map(BaseRecord::of).transpose();
+        let below = below.map_err(SaveError::host("find what is below", &dir))?;
         // What a disk of the guest held is not lost by a crash that the snapshot survives.
         for disk in &content.machine.disks {
             let path = disk.file.path();
             File::open(&path).and_then(|image| image.sync_all()).map_err(SaveError::host("sync", &path))?;
         }
-        let files: Vec<&File> =
-            [&ram].into_iter().chain(disks.iter().flatten().map(|(_, file)| file)).collect();
-        for file in &files {
-            file.sync_all().map_err(SaveError::host("sync", &dir))?;
-        }
-        let seal = seal::make(&files, digest).map_err(SaveError::host("seal", &dir))?;
-        write_file(&draft, seal::SEAL, &seal)?;
-        draft.commit()?;
-        Ok(Saved { dir, memory: map.held() })
+        let memory = map.held();
+        let digest = complete(draft, content, below, (map, ram), disks)?;
+        Ok(Saved { dir, memory, digest, base: base.map(|base| base.dir().to_owned()) })
+    }
+}
+
+/// Completes a draft with all that is not pages, and makes it the snapshot. Gives its digest.
+pub fn complete(
+    draft: Draft,
+    content: &Content,
+    below: Option<BaseRecord>,
+    (map, ram): (PageMap, File),
+    disks: Vec<Option<(PageMap, File)>>,
+) -> Result<[u8; 32], SaveError> {
+    let maps: Vec<Option<&PageMap>> = disks.iter().map(|disk| disk.as_ref().map(|(map, _)| map)).collect();
+    let mut parts = vec![
+        part(MACHINE, codec::encode(&content.machine))?,
+        part(HARTS, codec::encode(&content.harts))?,
+        part(DEVICES, codec::encode(&content.devices))?,
+        part(MEMORY, codec::encode(&map))?,
+        part(DISKS, codec::encode(&maps))?,
+    ];
+    let mut format = parts::OLDEST;
+    if let Some(below) = below {
+        parts.push(part(BASE, codec::encode(&below))?);
+        format = parts::FORMAT;
+    }
+    let (bytes, digest) = parts::write(format, &parts);
+    write_file(&draft, STATE, &bytes)?;
+    let files: Vec<&File> = [&ram].into_iter().chain(disks.iter().flatten().map(|(_, file)| file)).collect();
+    for file in &files {
+        file.sync_all().map_err(SaveError::host("sync", draft.target()))?;
+    }
+    let seal = seal::make(&files, digest).map_err(SaveError::host("seal", draft.target()))?;
+    write_file(&draft, seal::SEAL, &seal)?;
+    draft.commit()?;
+    Ok(digest)
+}
+
+/// Checks that a snapshot of `memory` in `dir` can stand on `base`.
+fn check_base(dir: &Path, memory: &AddressSpace, base: &Opened) -> Result<(), SaveError> {
+    let (own, range) = (base.content().machine.memory, memory.range());
+    if own != range.end - range.start {
+        let expected = format!("{} bytes", range.end - range.start);
+        return Err(base
+            .refuse("memory", Reason::Mismatch { expected, found: format!("{own} bytes") })
+            .into());
+    }
+    if base.chain().count() >= base::DEEPEST {
+        let most = format!("expected at most {} snapshots on one another; merge it first", base::DEEPEST);
+        return Err(base.refuse("base", Reason::Invalid(most)).into());
+    }
+    let there = dir.canonicalize().ok();
+    let below = |layer: &Opened| there.is_some() && layer.dir().canonicalize().ok() == there;
+    match base.chain().any(below) {
+        true => Err(SaveError::OnItself(dir.to_owned())),
+        false => Ok(()),
     }
 }
 

@@ -64,6 +64,12 @@ pub enum MapError {
         /// Where it is mapped.
         at: u64,
     },
+    /// Bytes to be laid over would go to a file.
+    #[error("expected memory of this machine alone at {at:#x}, found memory shared with a file")]
+    Shared {
+        /// Where it is mapped.
+        at: u64,
+    },
     /// The host lacks an instruction that guest memory needs.
     #[error("expected a host CPU with {missing}")]
     HostCpu {

@@ -22,7 +22,7 @@ const OF_FILE: u64 = 1 << 61;
 impl AddressSpace {
     /// Whether the bytes of each page of `range` may differ from what it was mapped with: one flag a page. Of
     /// memory that began as zeros, a page without the flag is zeros still; of a file mapped copy-on-write, it is
-    /// the file's. Where the host does not tell, all may differ.
+    /// the file's, also of one that was laid over. Where the host does not tell, all may differ.
     pub fn changed_pages(&self, range: &Range<u64>) -> Result<Vec<bool>, AccessError> {
         let len = range.end.saturating_sub(range.start);
         self.page_span(range.start, len).ok_or(AccessError::Absent { gpa: range.start })?;

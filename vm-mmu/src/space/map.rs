@@ -197,7 +197,7 @@ impl AddressSpace {
         }
     }
 
-    fn check_mapped(&self, regions: &Regions, range: &Range<u64>) -> Result<(), MapError> {
+    pub(super) fn check_mapped(&self, regions: &Regions, range: &Range<u64>) -> Result<(), MapError> {
         self.check_inside(range)?;
         match regions.first_hole(range) {
             Some(at) => Err(MapError::NotMapped { at }),
@@ -213,7 +213,7 @@ impl AddressSpace {
 }
 
 /// A file must reach to the end of its region, but for the last page.
-fn check_file(file: &File, offset: u64, len: u64) -> Result<(), MapError> {
+pub(super) fn check_file(file: &File, offset: u64, len: u64) -> Result<(), MapError> {
     if !offset.is_multiple_of(PAGE) {
         return Err(MapError::FileOffset { offset });
     }

@@ -14,6 +14,7 @@
 mod door;
 mod error;
 mod image;
+mod layer;
 mod map;
 mod pages;
 mod region;

@@ -82,7 +82,7 @@ impl Disk {
         let bytes = file.seek(SeekFrom::End(0)).map_err(open)?;
         let read_only = matches!(access, Access::Read);
         let layers = match access {
-            Access::Over(top) => Some(RwLock::new(Layers::new(None, top))),
+            Access::Over(top) => Some(RwLock::new(Layers::new(Vec::new(), top))),
             Access::Read | Access::Write => None,
         };
         Ok(Disk { file, sectors: bytes.div_ceil(SECTOR), read_only, layers })
@@ -111,9 +111,9 @@ impl Disk {
         }
     }
 
-    /// Makes a disk that leaves its image alone read as the image under `saved`; `top` is an empty file for
-    /// what is stored from now on.
-    pub fn go_back(&self, saved: Option<Layer>, top: File) {
+    /// Makes a disk that leaves its image alone read as the image under what was `saved`, the oldest first; `top`
+    /// is an empty file for what is stored from now on.
+    pub fn go_back(&self, saved: Vec<Layer>, top: File) {
         if let Some(layers) = &self.layers {
             *layers.write() = Layers::new(saved, top);
         }

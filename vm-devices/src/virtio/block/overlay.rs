@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  store ──► top      ░░▓░░░░▓▓░░░  a temporary file of this machine
-//!            saved    ░▓▓░░░░░░░░░  what a snapshot kept, if the machine goes on from one
+//!            saved    ░▓▓░░░░░░░░░  what snapshots kept, if the machine goes on from one: the newest first
 //!  load  ◄── image    ▓▓▓▓▓▓▓▓▓▓▓▓  shared with whoever else reads it
 //! ```
 //! A layer is a sparse file as long as the image, and a set of the clusters it has. A cluster is there as a
@@ -62,7 +62,8 @@ pub struct Layer {
 /// All layers over an image.
 #[derive(Debug)]
 pub(super) struct Layers {
-    saved: Option<Layer>,
+    /// The oldest first.
+    saved: Vec<Layer>,
     top: File,
     stored: Mutex<Clusters>,
 }
@@ -74,8 +75,8 @@ enum Place<'a> {
 }
 
 impl Layers {
-    /// Over what was `saved`, if anything was; `top` is an empty file.
-    pub fn new(saved: Option<Layer>, top: File) -> Layers {
+    /// Over what was `saved`, the oldest first; `top` is an empty file.
+    pub fn new(saved: Vec<Layer>, top: File) -> Layers {
         Layers { saved, top, stored: Mutex::default() }
     }
 
@@ -193,21 +194,24 @@ impl Layers {
 
     /// Where the byte at `offset` is, and how many of the `most` bytes from there on are in the same place.
     fn run(&self, stored: &Clusters, offset: u64, most: u64) -> (Place<'_>, u64) {
-        let level = |cluster| match &self.saved {
-            _ if stored.contains(cluster) => 2,
-            Some(layer) if layer.clusters.contains(cluster) => 1,
-            _ => 0,
+        // 0 is the image, the next ones are the layers, the last one is the top.
+        let above = self.saved.len() + 1;
+        let level = |cluster| match stored.contains(cluster) {
+            true => above,
+            false => {
+                self.saved.iter().rposition(|layer| layer.clusters.contains(cluster)).map_or(0, |at| at + 1)
+            }
         };
         let first = offset / CLUSTER;
         let here = level(first);
         let end = offset + most;
         let next = (first + 1..).find(|&cluster| cluster * CLUSTER >= end || level(cluster) != here);
         let len = next.map_or(most, |cluster| (cluster * CLUSTER).min(end) - offset);
-        match (here, &self.saved) {
-            (2, _) => (Place::Layer(&self.top), len),
-            (1, Some(layer)) => (Place::Layer(&layer.file), len),
-            _ => (Place::Image, len),
-        }
+        let place = match here {
+            0 => Place::Image,
+            _ => Place::Layer(self.saved.get(here - 1).map_or(&self.top, |layer| &layer.file)),
+        };
+        (place, len)
     }
 }
 
@@ -250,6 +254,17 @@ mod tests {
         let mut bytes = vec![0; DISK];
         file.read_exact_at(&mut bytes, 0).unwrap();
         bytes
+    }
+
+    /// A snapshot keeps what differs; a machine that goes on has it below its own layer.
+    fn kept(layers: &Layers, image: &File) -> Layer {
+        let saved = Layer { file: tempfile::tempfile().unwrap(), clusters: layers.kept() };
+        for cluster in saved.clusters.iter() {
+            let mut bytes = [0; CLUSTER as usize];
+            layers.read_cluster(image, cluster, &mut bytes).unwrap();
+            saved.file.write_all_at(&bytes, cluster * CLUSTER).unwrap();
+        }
+        saved
     }
 
     /// Does what `steps` say to layers and to plain bytes, and compares all reads.
@@ -304,22 +319,19 @@ mod tests {
             let image = image();
             let before = content(&image);
             let mut model = before.clone();
-            let (first, second) = steps.split_at(steps.len() / 2);
-            let lower = Layers::new(None, tempfile::tempfile().unwrap());
-            play(&lower, &image, &mut model, first);
-            // A snapshot keeps what differs; a machine that goes on has it below its own layer.
-            let saved = Layer { file: tempfile::tempfile().unwrap(), clusters: lower.kept() };
-            for cluster in saved.clusters.iter() {
-                let mut bytes = [0; CLUSTER as usize];
-                lower.read_cluster(&image, cluster, &mut bytes).unwrap();
-                saved.file.write_all_at(&bytes, cluster * CLUSTER).unwrap();
-            }
-            let upper = Layers::new(Some(saved), tempfile::tempfile().unwrap());
-            play(&upper, &image, &mut model, second);
+            let third = steps.len() / 3;
+            let lower = Layers::new(Vec::new(), tempfile::tempfile().unwrap());
+            play(&lower, &image, &mut model, &steps[..third]);
+            let middle = Layers::new(vec![kept(&lower, &image)], tempfile::tempfile().unwrap());
+            play(&middle, &image, &mut model, &steps[third..2 * third]);
+            // What a snapshot keeps on top of the one before.
+            let both = vec![kept(&lower, &image), kept(&middle, &image)];
+            let upper = Layers::new(both, tempfile::tempfile().unwrap());
+            play(&upper, &image, &mut model, &steps[2 * third..]);
             let all: Vec<_> = (0..DISK / 512).map(|sector| (2, sector, 0, 0)).collect();
             play(&upper, &image, &mut model, &all);
             prop_assert!(content(&image) == before);
-            for cluster in lower.kept().iter() {
+            for cluster in lower.kept().iter().chain(middle.kept().iter()) {
                 prop_assert!(upper.kept().contains(cluster));
             }
         }
