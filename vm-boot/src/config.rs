@@ -9,7 +9,7 @@ use vm_cpu::jit::JitConfig;
 use vm_devices::map::VIRTIO_SLOTS;
 
 use crate::cli::value::{Disk, Memory, Serial, Virtio};
-use crate::cli::{DEFAULT_DIR, DemoArgs, Mode, RunArgs, Switch};
+use crate::cli::{DEFAULT_DIR, DemoArgs, Mode, Ram, RunArgs, Switch};
 use crate::loader::{Blob, Payload};
 
 const MEMORY: u64 = 1 << 30;
@@ -26,6 +26,10 @@ pub struct MachineConfig {
     pub append: Option<String>,
     /// Bytes of RAM.
     pub memory: u64,
+    /// What it is on the host.
+    pub ram: Ram,
+    /// Whether the host may keep equal pages once.
+    pub ksm: bool,
     /// Number of harts.
     pub cpus: usize,
     /// What the harts implement.
@@ -100,6 +104,9 @@ pub enum UsageError {
     /// The interpreter alone runs no image, and translates nothing that a profile could tell of.
     #[error("--aot and --profile: expected --jit on, found off")]
     AheadWithoutJit,
+    /// It has a file already.
+    #[error("--ram file: a machine that goes on from a snapshot has its memory in the snapshot's file")]
+    RamOfSnapshot,
     /// The CPU cannot be built so.
     #[error("--cpu: {0}")]
     Cpu(#[from] CpuConfigError),
@@ -124,6 +131,8 @@ impl MachineConfig {
             },
             append: args.append,
             memory: args.memory.map_or(MEMORY, |memory| memory.0),
+            ram: args.host.ram.unwrap_or_default(),
+            ksm: args.host.ksm,
             cpus: args.cpus.map_or(1, |cpus| cpus.0),
             cpu,
             disks: args.disk,

@@ -66,6 +66,10 @@ fn restore(args: RestoreArgs, cpu: Option<CpuConfig>) -> Result<u8> {
         config.virtio_console = place;
     }
     config.jit = args.jit.map_or(config.jit, |jit| jit.0);
+    (config.ram, config.ksm) = (args.host.ram.unwrap_or_default(), args.host.ksm);
+    if config.ram.file.is_some() {
+        return Err(UsageError::RamOfSnapshot.into());
+    }
     (config.stats, config.stats_file) = (args.stats, args.stats_file);
     config.snapshot_on = args.snapshot.snapshot_on;
     config.snapshot_dir = args.snapshot.snapshot_dir.unwrap_or(config.snapshot_dir);

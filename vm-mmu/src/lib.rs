@@ -27,7 +27,8 @@ pub use host::{AtomicWord, Word};
 pub use paging::{Access, Leaf, PteMemory, Scheme, WalkCache, WalkFault, WalkMode, walk};
 pub use perm::Perm;
 pub use space::{
-    AccessError, AddressSpace, Backend, FillError, GuestMemory, MapError, RamRef, RegionInfo, RegionKind,
+    AccessError, AddressSpace, Backend, FillError, GuestMemory, MapError, Populate, RamRef, RegionInfo,
+    RegionKind,
 };
 pub use tlb::{Class, ENTRIES, Entry, SoftTlb, TlbStats};
 pub use tracker::{CodeListener, DirtyPages, Tracker};

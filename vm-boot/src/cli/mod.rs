@@ -7,6 +7,7 @@
 mod aot;
 mod file;
 pub mod nearest;
+mod ram;
 mod snapshot;
 pub mod value;
 
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use aot::{AotCommand, StoreArgs};
 pub use file::FileError;
+pub use ram::{Ram, RamArgs, RamFile};
 pub use snapshot::{DEFAULT_DIR, RestoreArgs, SnapshotArgs, SnapshotCommand};
 use value::{Cpus, Disk, Jit, Memory, Serial, Virtio};
 
@@ -186,6 +188,9 @@ pub struct RunArgs {
     /// Size of RAM: a number with K, M, G or T [default: 1G]
     #[arg(long, short, value_name = "SIZE")]
     pub memory: Option<Memory>,
+    /// Guest memory on the host
+    #[command(flatten)]
+    pub host: RamArgs,
     /// Number of harts, 1 to 16 [default: 1]
     #[arg(long, value_name = "N")]
     pub cpus: Option<Cpus>,
@@ -256,6 +261,7 @@ impl RunArgs {
             mode: self.mode.or(base.mode),
             disk: if self.disk.is_empty() { base.disk } else { self.disk },
             memory: self.memory.or(base.memory),
+            host: self.host.over(base.host),
             cpus: self.cpus.or(base.cpus),
             cpu: self.cpu.or(base.cpu),
             dtb: self.dtb.or(base.dtb),

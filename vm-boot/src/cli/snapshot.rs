@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::ram::RamArgs;
 use super::value::{Cpus, Disk, Jit, Memory, Serial};
 
 /// Where snapshots go, unless the command line says.
@@ -35,6 +36,9 @@ pub struct RestoreArgs {
     /// Size of RAM that the snapshot has to have
     #[arg(long, short, value_name = "SIZE")]
     pub memory: Option<Memory>,
+    /// Guest memory on the host
+    #[command(flatten)]
+    pub host: RamArgs,
     /// Number of harts that it has to have
     #[arg(long, value_name = "N")]
     pub cpus: Option<Cpus>,

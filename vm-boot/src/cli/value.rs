@@ -18,7 +18,7 @@ use super::nearest::hint;
 pub struct ValueError(String);
 
 impl ValueError {
-    fn new(message: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 }
@@ -405,7 +405,11 @@ fn lockstep(value: &str) -> Result<Option<Lockstep>, ValueError> {
     }
 }
 
-fn number(key: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64, ValueError> {
+pub(super) fn number(
+    key: &str,
+    value: &str,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<u64, ValueError> {
     match value.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
         _ => {
@@ -423,7 +427,7 @@ fn zone(value: &str) -> Result<usize, ValueError> {
     }
 }
 
-fn switch(key: &str, value: &str) -> Result<bool, ValueError> {
+pub(super) fn switch(key: &str, value: &str) -> Result<bool, ValueError> {
     match value {
         "on" => Ok(true),
         "off" => Ok(false),

@@ -27,6 +27,9 @@ pub enum MachineError {
     /// A disk has no file for what is written to it.
     #[error("--disk …,overlay: a temporary file ($TMPDIR, or /var/tmp): {0}")]
     Overlay(#[source] std::io::Error),
+    /// Memory has no file.
+    #[error("--ram file: a temporary file: {0}")]
+    RamFile(#[source] std::io::Error),
     /// A disk image has no sectors.
     #[error("--disk: expected at least one sector, found an empty file at {}; is the path right?", .0.display())]
     EmptyDisk(PathBuf),

@@ -6,6 +6,8 @@ mod board;
 mod error;
 mod kept;
 mod origin;
+mod prefetch;
+mod ram;
 mod temporary;
 mod tree;
 mod wires;
@@ -19,7 +21,7 @@ use vm_cpu::hart::{Bus, Clock, Cluster, Entry as HartEntry, Hart};
 use vm_cpu::jit::{Jit, JitConfig};
 use vm_devices::map::RAM_BASE;
 use vm_devices::{PowerEvents, Uart};
-use vm_mmu::{AddressSpace, Backend, MapError, Perm};
+use vm_mmu::{AddressSpace, Perm, Populate};
 
 use crate::config::MachineConfig;
 use crate::console::Consoles;
@@ -34,8 +36,6 @@ use wires::DeviceBus;
 
 /// Room that firmware may use to grow the device tree in place.
 const TREE_SLACK: u64 = 0x1_0000;
-/// The usual memory.
-const ZEROS: Backend = Backend::Linear { huge: true };
 /// Alignment of the boot information for firmware.
 const WORD: u64 = 8;
 
@@ -76,7 +76,7 @@ impl Machine {
     ) -> Result<Self, MachineError> {
         let ram = RAM_BASE..RAM_BASE + config.memory;
         let memory = AddressSpace::new(ram.clone())?;
-        memory.map(ram, ZEROS, Perm::RWX)?;
+        memory.map(ram, ram::zeros(&config)?, Perm::RWX)?;
         let cluster = Cluster::new(config.cpus, Clock::host());
         memory.tracker().set_listener(cluster.clone());
         let board = Board::new(&config, &memory, &cluster, consoles, power)?;
@@ -174,15 +174,16 @@ impl Machine {
     }
 
     /// Makes all of memory zeros.
-    fn empty_memory(&self) -> Result<(), MapError> {
+    fn empty_memory(&self) -> Result<(), MachineError> {
         self.forget_log();
         match self.origin.lock().take() {
-            None => self.memory.clear(self.ram()),
+            None => self.memory.clear(self.ram())?,
             Some(_) => {
                 self.memory.unmap(self.ram())?;
-                self.memory.map(self.ram(), ZEROS, Perm::RWX)
+                self.map_zeros()?;
             }
         }
+        self.settle_memory(Populate::Write)
     }
 
     /// The device tree that the guest would get.

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use vm_mmu::{Backend, MapError, PAGE, Perm};
+use vm_mmu::{Backend, MapError, PAGE, Perm, Populate};
 
-use super::{Machine, MachineError, RestoreError, ZEROS};
+use super::{Machine, MachineError, RestoreError};
 use crate::snapshot::{Layers, Opened, PageFile, Reason, Run};
 
 /// Pieces of fewer pages are copied and not mapped: that is cheaper, and the host has mappings for some ten
@@ -57,9 +57,11 @@ impl Machine {
         if laid.is_err() {
             // Some of it may be in place; a machine without memory could not even be stopped in order.
             let _ = self.memory.unmap(self.ram());
-            self.memory.map(self.ram(), ZEROS, Perm::RWX).map_err(MachineError::from)?;
+            self.map_zeros()?;
         }
-        laid
+        laid?;
+        // Of what a file holds there is one copy on the host, whoever reads it.
+        Ok(self.settle_memory(Populate::Read)?)
     }
 
     fn lay_files(&self, from: &Opened, layers: &Layers) -> Result<(), RestoreError> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use vm_codecache::Counters;
 use vm_cpu::hart::Tally;
 use vm_cpu::jit::JitStats;
-use vm_mmu::TlbStats;
+use vm_mmu::{RegionInfo, RegionKind, TlbStats};
 
 /// Everything there is to tell.
 #[derive(Clone, Debug, Serialize)]
@@ -34,7 +34,7 @@ pub struct Metrics {
 }
 
 /// Bytes of host memory.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Memory {
     /// RAM that the guest was given.
     pub guest: u64,
@@ -42,6 +42,49 @@ pub struct Memory {
     pub guest_resident: u64,
     /// What the program holds beside that; `null` if the host does not say.
     pub own_resident: Option<u64>,
+    /// Page faults of the whole program that the host answered from memory.
+    pub minor_faults: u64,
+    /// Those for which it had to read.
+    pub major_faults: u64,
+    /// By address.
+    pub regions: Vec<Region>,
+}
+
+/// A region of guest memory.
+#[derive(Clone, Debug, Serialize)]
+pub struct Region {
+    /// Its first address.
+    pub start: u64,
+    /// Bytes.
+    pub size: u64,
+    /// What backs it.
+    pub backend: &'static str,
+    /// Bytes that the guest or its devices touched, as far as that is counted: of files; else the whole.
+    pub touched: u64,
+    /// First touches of pages, where they are counted.
+    pub faults: u64,
+    /// Bytes in host memory; of a file: in the host's page cache.
+    pub resident: u64,
+}
+
+impl From<&RegionInfo> for Region {
+    fn from(info: &RegionInfo) -> Self {
+        let backend = match info.kind {
+            RegionKind::Linear => "linear",
+            RegionKind::Eager => "eager",
+            RegionKind::Lazy => "lazy",
+            RegionKind::FilePrivate => "file_private",
+            RegionKind::FileShared => "file_shared",
+        };
+        Self {
+            start: info.range.start,
+            size: info.range.end - info.range.start,
+            backend,
+            touched: info.touched,
+            faults: info.faults,
+            resident: info.resident,
+        }
+    }
 }
 
 /// What one hart has done.

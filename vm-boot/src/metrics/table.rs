@@ -56,6 +56,24 @@ fn machine(text: &mut Lines, metrics: &Metrics, sum: &Hart) {
         "memory",
         format_args!("guest {}, touched {}; own {own}", bytes(memory.guest), bytes(memory.guest_resident)),
     );
+    for region in &memory.regions {
+        text.line(
+            "region",
+            format_args!(
+                "{:#x} {}, {}: resident {}, touched {} by {} first touches",
+                region.start,
+                bytes(region.size),
+                region.backend,
+                bytes(region.resident),
+                bytes(region.touched),
+                count(region.faults),
+            ),
+        );
+    }
+    text.line(
+        "host faults",
+        format_args!("{} minor, {} major", count(memory.minor_faults), count(memory.major_faults)),
+    );
     text.line(
         "instructions",
         format_args!(

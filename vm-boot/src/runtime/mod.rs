@@ -32,7 +32,7 @@ use crate::config::MachineConfig;
 use crate::console::{Console, Consoles, Input, PROMPT, Reader, Typed};
 use crate::loader::Htif;
 use crate::machine::{Machine, MachineError};
-use crate::metrics::{Memory, Metrics, nanoseconds};
+use crate::metrics::{Memory, Metrics, Region, nanoseconds};
 use crate::snapshot::{Refusal, SaveError};
 pub use control::drive;
 use crew::Crew;
@@ -424,13 +424,22 @@ impl Runtime {
             self.update_state(self.state);
         }
         let (config, cluster) = (self.machine.config(), self.machine.cluster());
-        let guest_resident = self.machine.memory().regions().iter().map(|region| region.resident).sum();
+        let regions: Vec<Region> = self.machine.memory().regions().iter().map(Region::from).collect();
+        let guest_resident = regions.iter().map(|region| region.resident).sum();
         let own_resident = process::resident().map(|all| all.saturating_sub(guest_resident));
+        let (minor_faults, major_faults) = process::faults().unwrap_or_default();
         Metrics {
             uptime_ns: nanoseconds(self.started.elapsed()),
             cold_start_ns: nanoseconds(self.cold_start),
             cpu_ns: nanoseconds(process::cpu()),
-            memory: Memory { guest: config.memory, guest_resident, own_resident },
+            memory: Memory {
+                guest: config.memory,
+                guest_resident,
+                own_resident,
+                minor_faults,
+                major_faults,
+                regions,
+            },
             harts: (0..cluster.harts()).map(|hart| cluster.port(hart).tally().into()).collect(),
             compiler: self.machine.jit().map(|jit| jit.stats()),
             cache: self.machine.jit().map(|jit| jit.cache_counters()),

@@ -12,6 +12,15 @@ pub(super) fn resident() -> Option<u64> {
     Some(pages * HOST_PAGE)
 }
 
+/// Page faults of all threads so far: those answered from memory, and those for which the host had to read.
+pub(super) fn faults() -> Option<(u64, u64)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program, in brackets, may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(7);
+    let minor = fields.next()?.parse().ok()?;
+    Some((minor, fields.nth(1)?.parse().ok()?))
+}
+
 /// CPU time of all threads so far.
 pub(super) fn cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);

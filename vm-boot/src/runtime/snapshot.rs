@@ -158,6 +158,7 @@ impl Runtime {
         if fresh {
             self.cold_start = self.created.elapsed();
         }
+        self.machine.prefetch(from);
         Ok(())
     }
 }

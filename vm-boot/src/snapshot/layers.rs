@@ -75,6 +75,11 @@ impl Layers {
         &self.0
     }
 
+    /// Bytes that they hold, all together.
+    pub fn held(&self) -> u64 {
+        self.0.iter().map(|file| file.map.held()).sum()
+    }
+
     /// Whether any of them holds the page of this number.
     pub fn holds(&self, page: u64) -> bool {
         self.0.iter().any(|file| file.map.holds(page * PAGE))

@@ -13,7 +13,7 @@ use vm_cpu::CpuConfig;
 
 use super::error::Reason;
 use crate::cli::value::{Cpus, Disk, MEMORY_MAX, MEMORY_MIN, Memory, Serial, Virtio};
-use crate::cli::{DEFAULT_DIR, Mode};
+use crate::cli::{DEFAULT_DIR, Mode, Ram};
 use crate::config::{MachineConfig, TRUST_DIR};
 use crate::loader::{Blob, Payload};
 
@@ -236,6 +236,8 @@ impl MachineRecord {
             },
             append: self.append.clone(),
             memory: self.memory,
+            ram: Ram::default(),
+            ksm: false,
             cpus: self.cpus as usize,
             cpu: self.cpu,
             disks: disks.collect::<Result<_, _>>()?,

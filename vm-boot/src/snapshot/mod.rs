@@ -6,6 +6,7 @@
 //!    ram     ░░▓▓░░░░▓░░░░░  one page of guest memory after the other, zeros as holes; mapped lazily. On top of
 //!                            another snapshot: what differs from it
 //!    disk0   ░░░░▓▓░░░░░░░░  what was written to a disk that leaves its image alone
+//!    working-set   what is touched first, to be read in ahead
 //!    seal    that `ram` and disks were whole, and how the host knew them then
 //! ```
 //! `docs/format-snapshot.md` describes the files. A [`Writer`] makes them of a machine that runs,
@@ -34,6 +35,7 @@ mod prune;
 mod ram;
 mod seal;
 pub mod tool;
+pub mod working_set;
 mod writer;
 
 use std::path::PathBuf;

@@ -72,7 +72,8 @@ impl AddressSpace {
     /// Reads `len` bytes of `from` into memory at `gpa`, through one small buffer; fewer if the stream
     /// ends before. Returns how many.
     pub fn fill_from(&self, gpa: u64, len: u64, from: &mut impl Read) -> Result<u64, FillError> {
-        self.require(gpa, len, WRITE)?;
+        // All of it has to be there; what is touched is what the stream has bytes for.
+        self.check(gpa, len, WRITE)?;
         let mut buf = vec![0; STEP.min(usize::try_from(len).unwrap_or(STEP))];
         let mut done = 0;
         while done < len {

@@ -135,7 +135,7 @@ impl AddressSpace {
             Backend::Linear { huge: true } => self.hint(range, libc::MADV_HUGEPAGE),
             // What is touched is counted in base pages.
             Backend::Lazy => self.hint(range, libc::MADV_NOHUGEPAGE),
-            Backend::Eager => self.populate(range)?,
+            Backend::Eager => self.allocate(range)?,
             Backend::Linear { huge: false } | Backend::File { .. } => {}
         }
         Ok(())
@@ -148,7 +148,7 @@ impl AddressSpace {
         }
     }
 
-    fn populate(&self, range: &Range<u64>) -> Result<(), MapError> {
+    fn allocate(&self, range: &Range<u64>) -> Result<(), MapError> {
         match self.reservation.advise(range, libc::MADV_POPULATE_WRITE) {
             // Hosts before Linux 5.14: touch each page. Nobody else can see the region yet.
             Err(refusal) if refusal.raw_os_error() == Some(libc::EINVAL) => {

@@ -17,6 +17,7 @@ mod image;
 mod layer;
 mod map;
 mod pages;
+mod policy;
 mod region;
 mod reservation;
 mod view;
@@ -32,6 +33,7 @@ use region::Regions;
 use reservation::Reservation;
 
 pub use error::{AccessError, FillError, MapError};
+pub use policy::Populate;
 pub use region::{Backend, RegionInfo, RegionKind};
 pub use view::{Door, DoorSlice, GuestMemory};
 
@@ -136,22 +138,35 @@ impl AddressSpace {
         Ok(())
     }
 
+    /// Checks the same, and touches nothing.
+    fn check(&self, gpa: u64, len: u64, need: u8) -> Result<(), AccessError> {
+        let (first, last) = self.page_span(gpa, len).ok_or(AccessError::Absent { gpa })?;
+        (first..=last).try_for_each(|page| self.permits(page, need))
+    }
+
     /// The page is absent, denied or lazy: says which, or commits it.
     #[cold]
     fn settle(&self, page: usize, need: u8) -> Result<(), AccessError> {
         let gpa = self.range().start + page as u64 * PAGE;
-        if !self.pages.mapped(page) {
-            return Err(AccessError::Absent { gpa });
-        }
-        if self.pages.perm(page).bits() & need != need {
-            return Err(AccessError::Denied { gpa, wanted: Perm::from_bits(need) });
-        }
+        self.permits(page, need)?;
         if self.pages.commit(page)
             && let Some(region) = self.regions.read().find(gpa)
         {
             region.count_fault();
         }
         Ok(())
+    }
+
+    /// Says whether a page is absent or denied.
+    fn permits(&self, page: usize, need: u8) -> Result<(), AccessError> {
+        let gpa = self.range().start + page as u64 * PAGE;
+        if !self.pages.mapped(page) {
+            return Err(AccessError::Absent { gpa });
+        }
+        match self.pages.perm(page).bits() & need == need {
+            true => Ok(()),
+            false => Err(AccessError::Denied { gpa, wanted: Perm::from_bits(need) }),
+        }
     }
 
     /// First and last page of a range that lies inside; an empty range has the page it points to.
