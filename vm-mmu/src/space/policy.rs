@@ -113,7 +113,8 @@ mod tests {
         space.populate(&(BASE..BASE + SIZE), Populate::Write, 3).unwrap();
         let info = &space.regions()[0];
         assert_eq!((info.resident, info.touched, info.faults), (SIZE, PAGE, 1));
-        assert_eq!(space.touched_in(&(BASE..BASE + SIZE)), [BASE + 5 * PAGE..BASE + 6 * PAGE]);
+        let touched = space.touched_in(&(BASE..BASE + SIZE));
+        assert_eq!((touched.len(), touched[0].clone()), (1, BASE + 5 * PAGE..BASE + 6 * PAGE));
         assert!(space.populate(&(BASE..BASE + SIZE + PAGE), Populate::Write, 1).is_err());
     }
 
