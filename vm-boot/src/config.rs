@@ -62,6 +62,8 @@ pub struct MachineConfig {
     pub snapshot_dir: PathBuf,
     /// The snapshot that they stand on, if they do not stand alone.
     pub snapshot_base: Option<PathBuf>,
+    /// Whether memory is packed in them.
+    pub snapshot_zstd: bool,
     /// Device tree to use instead of the generated one.
     pub dtb: Option<PathBuf>,
     /// Where to write the device tree instead of starting.
@@ -149,6 +151,7 @@ impl MachineConfig {
             snapshot_on: args.snapshot.snapshot_on,
             snapshot_dir: args.snapshot.snapshot_dir.unwrap_or_else(|| DEFAULT_DIR.into()),
             snapshot_base: args.snapshot.snapshot_base,
+            snapshot_zstd: args.snapshot.snapshot_zstd,
             dtb: args.dtb,
             dump_dtb: args.dump_dtb,
         };

@@ -74,6 +74,7 @@ fn restore(args: RestoreArgs, cpu: Option<CpuConfig>) -> Result<u8> {
     config.snapshot_on = args.snapshot.snapshot_on;
     config.snapshot_dir = args.snapshot.snapshot_dir.unwrap_or(config.snapshot_dir);
     config.snapshot_base = args.snapshot.snapshot_base;
+    config.snapshot_zstd = args.snapshot.snapshot_zstd;
     if let Some(count) = args.clone {
         config.disks.iter_mut().for_each(|disk| disk.overlay = !disk.read_only);
         if count > 1 {
@@ -105,7 +106,7 @@ fn look_at(command: SnapshotCommand) -> Result<u8> {
                 tell(&tool::verify(&dir)?)?;
             }
         }
-        SnapshotCommand::Merge { dir, into } => tell(&tool::merge(&dir, into.as_deref())?)?,
+        SnapshotCommand::Merge { dir, into, zstd } => tell(&tool::merge(&dir, into.as_deref(), zstd)?)?,
         SnapshotCommand::Prune { dirs, keep, dry_run } => {
             for dir in dirs {
                 tell(&tool::prune(&dir, keep, dry_run).with_context(|| dir.display().to_string())?)?;

@@ -37,10 +37,15 @@ fn consoles() -> Consoles {
 }
 
 fn started(files: &Files) -> Runtime {
+    started_to_save(files, false)
+}
+
+fn started_to_save(files: &Files, snapshot_zstd: bool) -> Runtime {
     let kernel = Some(Blob::File(files.program("guest", RAM, COUNT).into()));
     let payload = Payload { kernel, initrd: None, firmware: None, mode: Mode::M };
     let demo = MachineConfig::demo(DemoArgs::default()).unwrap();
-    let mut runtime = Runtime::new(MachineConfig { payload, memory: MEMORY, ..demo }, consoles()).unwrap();
+    let mut runtime =
+        Runtime::new(MachineConfig { payload, memory: MEMORY, snapshot_zstd, ..demo }, consoles()).unwrap();
     runtime.start().unwrap();
     runtime
 }
@@ -310,4 +315,56 @@ fn the_newest_stay_with_what_they_stand_on_and_the_others_go() {
     restored(&dir("e"));
     prune(&["--keep", "0"]);
     assert_eq!(names(), "broken letters");
+}
+
+#[test]
+fn packed_memory_comes_out_as_it_went_in_and_every_byte_of_it_counts() {
+    let files = Files::new();
+    let mut numbers = Numbers(0x1234_5678_9abc_def1);
+    let mut runtime = started_to_save(&files, true);
+    pause(&mut runtime);
+    (0..4).for_each(|_| _ = scribble(&runtime, &mut numbers));
+    let (first, second) = (files.path("first"), files.path("second"));
+    runtime.save(&first).unwrap();
+    scribble(&runtime, &mut numbers);
+    go_on(&mut runtime);
+    runtime.save_on(&second, Some(&first)).unwrap();
+    let expected = content(&runtime);
+    assert!(content(&restored(&second)) == expected);
+    assert!(!first.join("ram").exists());
+    let size = fs::metadata(first.join("ram.zst")).unwrap().len();
+    assert!(size < held(&first) * PAGE / 4, "{size} bytes for {} pages", held(&first));
+    // A plain one on top of packed ones, of a machine that goes on from them.
+    let third = files.path("third");
+    let mut again = restored(&second);
+    let touched = scribble(&again, &mut numbers);
+    again.save_on(&third, Some(&second)).unwrap();
+    assert!(held(&third) <= touched + 2, "{} of {touched}", held(&third));
+    assert!(content(&restored(&third)) == content(&again));
+    // Packed and unpacked by merging.
+    for (word_of, packed) in [(&["--zstd"][..], true), (&[], false)] {
+        let merged = files.path(&format!("merged{packed}"));
+        let words = ["snapshot", "merge", &word(&third), "--into", &word(&merged)];
+        let (code, _, err) = read(&run(&[&words[..], word_of].concat()));
+        assert_eq!(code, Some(0), "{err}");
+        assert_eq!(merged.join("ram.zst").exists(), packed);
+        assert!(content(&restored(&merged)) == content(&again));
+    }
+    // Any byte, anywhere; one too few; one too many.
+    let path = first.join("ram.zst");
+    let whole = fs::read(&path).unwrap();
+    for at in [0, 3, 5, whole.len() / 3, whole.len() / 2, whole.len() - 1] {
+        let mut bad = whole.clone();
+        bad[at] ^= 0x20;
+        fs::write(&path, &bad).unwrap();
+        let refused = Opened::open(&first).unwrap_err().to_string();
+        assert!(refused.contains("ram.zst: is damaged"), "byte {at}: {refused}");
+    }
+    for bad in [&whole[..whole.len() - 1], &[&whole[..], &[0]].concat()] {
+        fs::write(&path, bad).unwrap();
+        let refused = Opened::open(&first).unwrap_err().to_string();
+        assert!(refused.contains("ram.zst: is damaged: expected"), "{refused}");
+    }
+    fs::write(&path, &whole).unwrap();
+    assert!(content(&restored(&second)) == expected);
 }

@@ -86,6 +86,9 @@ pub struct SnapshotArgs {
     /// Snapshots hold only what differs from the one in DIR, which has to stay as it is
     #[arg(long, value_name = "DIR")]
     pub snapshot_base: Option<PathBuf>,
+    /// Pack memory in snapshots: they are smaller, and all of it is unpacked before a machine goes on
+    #[arg(long)]
+    pub snapshot_zstd: bool,
 }
 
 impl SnapshotArgs {
@@ -95,6 +98,7 @@ impl SnapshotArgs {
             snapshot_on: self.snapshot_on.or(base.snapshot_on),
             snapshot_dir: self.snapshot_dir.or(base.snapshot_dir),
             snapshot_base: self.snapshot_base.or(base.snapshot_base),
+            snapshot_zstd: self.snapshot_zstd | base.snapshot_zstd,
         }
     }
 }
@@ -120,7 +124,7 @@ pub enum SnapshotCommand {
         #[arg(value_name = "DIR", required = true)]
         dirs: Vec<PathBuf>,
     },
-    /// Make a snapshot stand alone that stands on others
+    /// Make a snapshot stand alone that stands on others, and pack or unpack its memory
     Merge {
         /// The snapshot
         #[arg(value_name = "DIR")]
@@ -128,6 +132,9 @@ pub enum SnapshotCommand {
         /// Leave it as it is, and make a new one here
         #[arg(long, value_name = "NEW")]
         into: Option<PathBuf>,
+        /// Pack its memory; else it is not, whatever it was
+        #[arg(long)]
+        zstd: bool,
     },
     /// Remove all but the newest snapshots of directories, and what killed saves have left
     Prune {

@@ -30,10 +30,11 @@ impl Machine {
         let (changed, origin, log) =
             (self.memory.changed_pages(&self.ram())?, self.origin.lock().clone(), self.log.lock().clone());
         let held = |layers: &crate::snapshot::Layers, page: usize| layers.holds(page as u64);
+        let pack = self.config.snapshot_zstd;
         match base {
             None => {
                 let may_hold = |page| changed[page] || origin.as_ref().is_some_and(|o| held(&o.layers, page));
-                Writer::begin(dir, &self.memory, may_hold, None)
+                Writer::begin(dir, &self.memory, may_hold, None, pack)
             }
             Some(base) => {
                 let digest = base.digest();
@@ -48,7 +49,7 @@ impl Machine {
                         changed[page] || held_before || held(&below, page)
                     }
                 };
-                Writer::begin(dir, &self.memory, may_differ, Some(base.clone()))
+                Writer::begin(dir, &self.memory, may_differ, Some(base.clone()), pack)
             }
         }
     }

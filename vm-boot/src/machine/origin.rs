@@ -1,6 +1,7 @@
 //! Where a machine's memory comes from: the snapshot whose files it was made of, and what was written since one was
 //! saved. Both tell a save on top of another what it need not look at.
 
+use std::io;
 use std::sync::Arc;
 
 use vm_mmu::{Backend, MapError, PAGE, Perm, Populate};
@@ -30,6 +31,24 @@ pub(super) struct Log {
     pub since: [u8; 32],
     /// A bit each.
     pages: Vec<u64>,
+}
+
+/// Why memory was not unpacked.
+enum Failed {
+    Host(io::Error),
+    Map(MapError),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Failed::Host(error)
+    }
+}
+
+impl From<MapError> for Failed {
+    fn from(error: MapError) -> Self {
+        Failed::Map(error)
+    }
 }
 
 impl Log {
@@ -66,6 +85,9 @@ impl Machine {
 
     fn lay_files(&self, from: &Opened, layers: &Layers) -> Result<(), RestoreError> {
         let files = layers.files();
+        if files.iter().any(|file| file.is_packed()) {
+            return self.unpack(from, layers);
+        }
         if let Some(lowest) = files.first() {
             let file = lowest.file().try_clone().map_err(|error| from.refuse("ram", Reason::Host(error)))?;
             let backend = Backend::File { file, offset: 0, shared: false };
@@ -78,6 +100,18 @@ impl Machine {
         mapped.iter().try_for_each(|run| self.lay(files, run, true))?;
         copied.iter().try_for_each(|run| self.lay(files, run, false))?;
         Ok(())
+    }
+
+    /// Memory that is packed is read at once: pages that were unpacked one by one would be nobody's to share either,
+    /// and each fault would cost its whole chunk.
+    fn unpack(&self, from: &Opened, layers: &Layers) -> Result<(), RestoreError> {
+        self.map_zeros()?;
+        let start = self.ram().start;
+        let read = layers.read_all::<Failed>(|at, bytes| Ok(self.memory.fill_over(start + at, bytes)?));
+        read.map_err(|failed| match failed {
+            Failed::Host(error) => from.refuse("ram.zst", Reason::Host(error)).into(),
+            Failed::Map(error) => MachineError::from(error).into(),
+        })
     }
 
     fn lay(&self, files: &[Arc<PageFile>], run: &Run, mapped: bool) -> Result<(), MachineError> {

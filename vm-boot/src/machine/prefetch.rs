@@ -19,6 +19,10 @@ const WINDOW: Duration = Duration::from_millis(500);
 impl Machine {
     /// Begins to read in what is known to be touched soon, and to note it if it is not known. The harts run.
     pub fn prefetch(self: &Arc<Self>, from: &Opened) {
+        if from.memory().files().iter().any(|file| file.is_packed()) {
+            // All of it is there.
+            return;
+        }
         let ram = self.ram();
         let (dir, digest) = (from.dir().to_owned(), from.digest());
         let known = working_set::read(&dir, digest, self.config.memory);

@@ -6,18 +6,21 @@ use std::thread;
 use parking_lot::Mutex;
 
 use super::pages::CHUNK;
+use super::progress::Progress;
 
 /// More threads than this do not make a disk faster.
 const MOST_THREADS: usize = 4;
 
 /// Calls `act` for each chunk of `size` bytes with a buffer of its length, on several threads; gives what
-/// it gave, in order of the chunks, or the first error.
+/// it gave, in order of the chunks, or the first error. `what` it is, is for people who wait.
 pub fn each_chunk<T: Send, E: Send>(
+    what: &'static str,
     size: u64,
     act: impl Fn(usize, &mut [u8]) -> Result<Option<T>, E> + Sync,
 ) -> Result<Vec<T>, E> {
     let count = size.div_ceil(CHUNK) as usize;
     let next = AtomicUsize::new(0);
+    let progress = Progress::of(what, size);
     let found = Mutex::new((Vec::new(), None));
     let work = || {
         let mut buf = vec![0; CHUNK as usize];
@@ -26,6 +29,7 @@ pub fn each_chunk<T: Send, E: Send>(
             if index >= count || found.lock().1.is_some() {
                 return;
             }
+            progress.at(index as u64 * CHUNK);
             let len = (size - index as u64 * CHUNK).min(CHUNK) as usize;
             let result = act(index, &mut buf[..len]);
             let mut found = found.lock();

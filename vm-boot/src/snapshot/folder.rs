@@ -61,6 +61,12 @@ impl Draft {
         options.map_err(SaveError::host("make", &path))
     }
 
+    /// Takes a file out again.
+    pub fn remove(&self, name: &str) -> Result<(), SaveError> {
+        let path = self.path.join(name);
+        fs::remove_file(&path).map_err(SaveError::host("remove", &path))
+    }
+
     /// What it will be.
     pub fn target(&self) -> &Path {
         &self.target

@@ -15,9 +15,11 @@ use std::sync::Arc;
 use vm_devices::virtio::block::overlay::{Clusters, Layer};
 use vm_mmu::PAGE;
 
+use super::chunks::each_chunk;
+use super::packed::{self, Frame};
 use super::pages::{CHUNK, CHUNK_PAGES, PageMap, PageSet};
 
-/// A file of pages, each at its own offset.
+/// A file of pages, each at its own offset, or packed.
 #[derive(Debug)]
 pub struct PageFile {
     /// What it is called.
@@ -26,6 +28,8 @@ pub struct PageFile {
     pub(super) map: PageMap,
     /// Where its first page is, for people.
     pub(super) start: u64,
+    /// Where the pages of each chunk are if they are packed.
+    pub(super) frames: Option<Vec<Frame>>,
 }
 
 impl PageFile {
@@ -37,6 +41,29 @@ impl PageFile {
     /// What it holds.
     pub fn map(&self) -> &PageMap {
         &self.map
+    }
+
+    /// Whether its bytes have to be unpacked.
+    pub fn is_packed(&self) -> bool {
+        self.frames.is_some()
+    }
+
+    /// Puts some pages of a chunk at their places in `buf`, all of which it holds.
+    pub(super) fn read_chunk(&self, index: usize, pages: &PageSet, buf: &mut [u8]) -> io::Result<()> {
+        let at = self.map.chunks.binary_search_by_key(&index, |chunk| chunk.index as usize);
+        match (&self.frames, at) {
+            (Some(frames), Ok(at)) => {
+                let (frame, chunk) = (frames[at], &self.map.chunks[at]);
+                return packed::unpack_some(&self.file, frame, chunk, pages, buf);
+            }
+            (Some(_), Err(_)) => return Err(io::ErrorKind::NotFound.into()),
+            (None, _) => {}
+        }
+        for (page, count) in pages.runs() {
+            let bytes = &mut buf[page * PAGE as usize..][..count * PAGE as usize];
+            self.file.read_exact_at(bytes, (index * CHUNK_PAGES + page) as u64 * PAGE)?;
+        }
+        Ok(())
     }
 
     /// The same as a layer of a disk.
@@ -96,9 +123,8 @@ impl Layers {
         let mut left = *wanted;
         for file in self.0.iter().rev() {
             let here = left.and(&file.pages(chunk));
-            for (page, count) in here.runs() {
-                let bytes = &mut buf[page * PAGE as usize..][..count * PAGE as usize];
-                file.file.read_exact_at(bytes, (chunk * CHUNK_PAGES + page) as u64 * PAGE)?;
+            if !here.is_empty() {
+                file.read_chunk(chunk, &here, buf)?;
             }
             left = left.without(&here);
         }
@@ -106,6 +132,25 @@ impl Layers {
             buf[page * PAGE as usize..][..count * PAGE as usize].fill(0);
         }
         Ok(wanted.without(&left))
+    }
+
+    /// Reads all pages that any of them holds, on several threads: `put` gets the bytes of each run of them and where
+    /// they belong, from the start of memory.
+    pub fn read_all<E: Send + From<io::Error>>(
+        &self,
+        put: impl Fn(u64, &[u8]) -> Result<(), E> + Sync,
+    ) -> Result<(), E> {
+        let Some(lowest) = self.0.first() else { return Ok(()) };
+        let done = each_chunk("unpacking", lowest.map.size, |index, buf| {
+            let pages = self.pages(index);
+            self.fill(index, &pages, buf)?;
+            for (page, count) in pages.runs() {
+                let bytes = &buf[page * PAGE as usize..][..count * PAGE as usize];
+                put((index * CHUNK_PAGES + page) as u64 * PAGE, bytes)?;
+            }
+            Ok(None::<()>)
+        });
+        done.map(drop)
     }
 
     /// What has to lie over the oldest file, in pieces that one file holds and that belong to one chunk.
@@ -153,7 +198,7 @@ mod tests {
             chunks.last_mut().unwrap().pages.insert(page % CHUNK_PAGES);
         }
         let map = PageMap { size: SIZE, chunks };
-        Arc::new(PageFile { name: "ram".to_owned(), file, map, start: 0 })
+        Arc::new(PageFile { name: "ram".to_owned(), file, map, start: 0, frames: None })
     }
 
     #[test]

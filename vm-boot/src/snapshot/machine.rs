@@ -254,6 +254,7 @@ impl MachineRecord {
             snapshot_on: None,
             snapshot_dir: DEFAULT_DIR.into(),
             snapshot_base: None,
+            snapshot_zstd: false,
             dtb: self.dtb.as_ref().map(HostPath::path),
             dump_dtb: None,
         })

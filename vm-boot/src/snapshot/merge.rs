@@ -34,8 +34,9 @@ pub enum MergeError {
     },
 }
 
-/// Makes the snapshot in `dir` stand alone, in its place or as a new one `into` another; gives bytes of memory.
-pub fn merge(dir: &Path, into: Option<&Path>) -> Result<u64, MergeError> {
+/// Makes the snapshot in `dir` stand alone, in its place or as a new one `into` another, with its memory packed or
+/// not; gives bytes of memory.
+pub fn merge(dir: &Path, into: Option<&Path>, pack: bool) -> Result<u64, MergeError> {
     let opened = Opened::open(dir)?;
     let target = into.unwrap_or(dir);
     if let Some(by) = family::standing_on(target) {
@@ -56,7 +57,7 @@ pub fn merge(dir: &Path, into: Option<&Path>) -> Result<u64, MergeError> {
         };
         disks.push(merged);
     }
-    writer::complete(draft, opened.content(), None, (map, file), disks)?;
+    writer::complete(draft, opened.content(), None, (map, file), disks, pack)?;
     Ok(memory)
 }
 
@@ -64,7 +65,7 @@ pub fn merge(dir: &Path, into: Option<&Path>) -> Result<u64, MergeError> {
 fn flatten(layers: &Layers, file: &File, size: u64, leave_zeros: bool) -> Result<PageMap, SaveError> {
     let failed = |source| SaveError::Host { action: "write", path: "pages".into(), source };
     file.set_len(size).map_err(failed)?;
-    let chunks = each_chunk::<_, SaveError>(size, |index, buf| {
+    let chunks = each_chunk::<_, SaveError>("merging", size, |index, buf| {
         let mut held = layers.pages(index);
         layers.fill(index, &held, buf).map_err(failed)?;
         let zeros = |page: usize| buf[page * PAGE as usize..][..PAGE as usize].iter().all(|&byte| byte == 0);

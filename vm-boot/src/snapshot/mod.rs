@@ -29,8 +29,10 @@ mod layers;
 mod machine;
 mod merge;
 mod opened;
+mod packed;
 mod pages;
 mod parts;
+mod progress;
 mod prune;
 mod ram;
 mod seal;
@@ -58,12 +60,17 @@ const STATE: &str = "state";
 /// The file with guest memory.
 const RAM: &str = "ram";
 
+/// The same, packed.
+const RAM_PACKED: &str = "ram.zst";
+
 /// The parts of `state`, and the versions of their layouts.
 const MACHINE: (&str, u32) = ("machine", 1);
 const HARTS: (&str, u32) = ("harts", 1);
 const DEVICES: (&str, u32) = ("devices", 1);
 const MEMORY: (&str, u32) = ("memory", 1);
 const DISKS: (&str, u32) = ("disks", 1);
+/// Only of one whose memory is packed.
+const PACKED: (&str, u32) = ("packed", 1);
 /// Only of a snapshot that does not stand alone.
 const BASE: (&str, u32) = ("base", 1);
 

@@ -13,11 +13,12 @@ use super::base::{BaseRecord, short};
 use super::error::{Reason, Refusal};
 use super::layers::{Layers, PageFile};
 use super::machine::{Asked, DiskRecord};
+use super::packed::{self, Frame};
 use super::pages::PageMap;
 use super::parts::{Parts, Row};
 use super::{
-    BASE, CodecError, Content, DEVICES, DISKS, HARTS, MACHINE, MEMORY, RAM, STATE, codec, disk_name, ram,
-    seal,
+    BASE, CodecError, Content, DEVICES, DISKS, HARTS, MACHINE, MEMORY, PACKED, RAM, RAM_PACKED, STATE, codec,
+    disk_name, ram, seal,
 };
 use crate::config::MachineConfig;
 
@@ -80,7 +81,10 @@ impl Opened {
         harts.map_err(invalid(HARTS.0))?;
         let map: PageMap = value(&parts, MEMORY, codec::decode_map)?;
         map.check(machine.memory).map_err(invalid(MEMORY.0))?;
-        let ram = open(dir, RAM.to_owned(), map, RAM_BASE)?;
+        let ram = match parts.has(PACKED.0) {
+            false => open(dir, RAM.to_owned(), map, RAM_BASE)?,
+            true => open_packed(dir, map, value(&parts, PACKED, codec::decode_map)?)?,
+        };
         let maps: Vec<Option<PageMap>> = value(&parts, DISKS, codec::decode_map)?;
         let disks = disks(dir, &machine.disks, maps)?;
         let base = match parts.has(BASE.0) {
@@ -159,7 +163,7 @@ impl Opened {
 
     fn verify_own(&self) -> Result<(), Refusal> {
         self.pages().try_for_each(|pages| {
-            let checked = ram::verify(&pages.file, &pages.map, pages.start);
+            let checked = ram::verify(pages);
             checked.map_err(|reason| reason.of(&self.dir, &pages.name))
         })
     }
@@ -224,8 +228,19 @@ fn open(dir: &Path, name: String, map: PageMap, start: u64) -> Result<Arc<PageFi
     let file = File::open(dir.join(&name)).map_err(absent(&name))?;
     let found = file.metadata().map_err(absent(&name))?.len();
     match found == map.size {
-        true => Ok(Arc::new(PageFile { name, file, map, start })),
+        true => Ok(Arc::new(PageFile { name, file, map, start, frames: None })),
         false => Err((name, Reason::Length { expected: map.size, found })),
+    }
+}
+
+fn open_packed(dir: &Path, map: PageMap, frames: Vec<Frame>) -> Result<Arc<PageFile>, Found> {
+    let name = RAM_PACKED.to_owned();
+    let file = File::open(dir.join(&name)).map_err(absent(&name))?;
+    let found = file.metadata().map_err(absent(&name))?.len();
+    let no_frames = || invalid(PACKED.0)("expected a frame for each chunk of memory".to_owned());
+    match packed::length(&frames, &map).ok_or_else(no_frames)? {
+        expected if expected != found => Err((name, Reason::Length { expected, found })),
+        _ => Ok(Arc::new(PageFile { name, file, map, start: RAM_BASE, frames: Some(frames) })),
     }
 }
 

@@ -13,7 +13,7 @@ use vm_mmu::{AddressSpace, PAGE};
 
 use super::chunks::each_chunk;
 use super::error::{Reason, SaveError};
-use super::layers::Layers;
+use super::layers::{Layers, PageFile};
 use super::pages::{CHUNK, CHUNK_PAGES, Chunk, PageMap, PageSet};
 
 const _: () = assert!(CLUSTER == PAGE, "a cluster of a disk is a page of its file");
@@ -31,7 +31,7 @@ pub fn write(
     let size = range.end - range.start;
     let failed = |source| SaveError::Host { action: "write", path: "ram".into(), source };
     file.set_len(size).map_err(failed)?;
-    let chunks = each_chunk::<_, SaveError>(size, |index, buf| {
+    let chunks = each_chunk::<_, SaveError>("saving", size, |index, buf| {
         let first = index * CHUNK_PAGES;
         let mut listed = PageSet::default();
         (0..buf.len() / PAGE as usize)
@@ -57,7 +57,7 @@ pub fn rewrite(
 ) -> Result<PageMap, SaveError> {
     let failed = |source| SaveError::Host { action: "write", path: "ram".into(), source };
     let first_of = |index: usize| pages.partition_point(|&page| page < (index * CHUNK_PAGES) as u64);
-    let chunks = each_chunk::<_, SaveError>(map.size, |index, buf| {
+    let chunks = each_chunk::<_, SaveError>("saving", map.size, |index, buf| {
         let before = map.chunk(index as u64);
         let listed = first_of(index)..first_of(index + 1);
         if listed.is_empty() {
@@ -119,7 +119,7 @@ pub fn write_disk(disk: &Disk, below: &Layers, file: &File) -> Result<PageMap, S
     let size = disk_size(disk);
     let kept = disk.kept().unwrap_or_default();
     file.set_len(size).map_err(failed)?;
-    let chunks = each_chunk::<_, SaveError>(size, |index, buf| {
+    let chunks = each_chunk::<_, SaveError>("saving", size, |index, buf| {
         let first = index * CHUNK_PAGES;
         let known = below.pages(index);
         let mut listed = known;
@@ -157,11 +157,20 @@ pub fn put(index: usize, held: &PageSet, buf: &[u8], file: &File) -> io::Result<
     Ok(Some(Chunk { index: index as u32, pages: *held, digest: digest(held, buf) }))
 }
 
-/// Checks that `file` holds what `map` says, and nothing else. `start` is the address of its first byte.
-pub fn verify(file: &File, map: &PageMap, start: u64) -> Result<(), Reason> {
-    each_chunk(map.size, |index, buf| {
+/// Checks that a file holds what its map says, and nothing else.
+pub fn verify(pages: &PageFile) -> Result<(), Reason> {
+    let PageFile { file, map, start, frames, .. } = pages;
+    each_chunk("checking", map.size, |index, buf| {
         let offset = index as u64 * CHUNK;
-        let held = map.chunk(index as u64);
+        let (held, here) = (map.chunk(index as u64), Reason::Pages { at: start + offset });
+        if frames.is_some() {
+            let Some(chunk) = held else { return Ok(None) };
+            // A frame that cannot be unpacked is as damaged as one of other bytes.
+            let same = pages
+                .read_chunk(index, &chunk.pages, buf)
+                .is_ok_and(|()| chunk.digest == digest(&chunk.pages, buf));
+            return if same { Ok(None) } else { Err(here) };
+        }
         // A file that is all hole here needs no look.
         if held.is_none() && next_data(file, offset)?.is_none_or(|at| at >= offset + buf.len() as u64) {
             return Ok(None::<()>);
@@ -171,7 +180,7 @@ pub fn verify(file: &File, map: &PageMap, start: u64) -> Result<(), Reason> {
         let others = buf.chunks_exact(PAGE as usize).enumerate().filter(|&(page, _)| !pages.contains(page));
         let clean = others.into_iter().all(|(_, bytes)| *bytes == ZEROS);
         if !clean || held.is_some_and(|chunk| chunk.digest != digest(&pages, buf)) {
-            return Err(Reason::Pages { at: start + offset });
+            return Err(here);
         }
         Ok(None)
     })
@@ -206,12 +215,16 @@ mod tests {
 
     use vm_mmu::{Backend, Perm};
 
-    use super::super::layers::PageFile;
     use super::*;
 
     const BASE: u64 = 0x8000_0000;
     /// Not a whole number of chunks.
     const SIZE: u64 = 3 * CHUNK + 5 * PAGE;
+
+    fn verify(file: &File, map: &PageMap, start: u64) -> Result<(), Reason> {
+        let (file, map) = (file.try_clone().unwrap(), map.clone());
+        super::verify(&PageFile { name: "ram".to_owned(), file, map, start, frames: None })
+    }
 
     fn mapped(backend: Backend) -> AddressSpace {
         let space = AddressSpace::new(BASE..BASE + SIZE).unwrap();
@@ -285,7 +298,7 @@ mod tests {
     #[test]
     fn on_top_of_another_only_what_differs_is_written() {
         let (space, file, map) = sample();
-        let base = PageFile { name: "ram".to_owned(), file, map, start: BASE };
+        let base = PageFile { name: "ram".to_owned(), file, map, start: BASE, frames: None };
         let below = Layers::new(vec![Arc::new(base)]);
         space.write_u8(BASE, 0).unwrap();
         // Written, and what it was before.
@@ -303,7 +316,7 @@ mod tests {
         let map = rewrite(&map, &file, &below, &pages, read).unwrap();
         assert_eq!(map.iter().collect::<Vec<_>>(), [512, 1025]);
         verify(&file, &map, BASE).unwrap();
-        let top = PageFile { name: "ram".to_owned(), file, map, start: BASE };
+        let top = PageFile { name: "ram".to_owned(), file, map, start: BASE, frames: None };
         let both = Layers::new(vec![below.files()[0].clone(), Arc::new(top)]);
         let mut all = PageSet::default();
         (0..CHUNK_PAGES).for_each(|page| all.insert(page));

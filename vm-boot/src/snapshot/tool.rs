@@ -132,7 +132,9 @@ pub fn inspect(dir: &Path) -> Result<String, Refusal> {
         let (name, version, length, digest) = (&part.name, part.version, part.length, short(&part.digest));
         let _ = writeln!(text, "part     {name:<18} layout {version}, {length} bytes, BLAKE3 {digest}");
     }
-    let _ = writeln!(text, "ram      {}", if snapshot.is_sealed() { "sealed" } else { "not checked" });
+    let packed = if snapshot.ram().is_packed() { ", packed" } else { "" };
+    let _ =
+        writeln!(text, "ram      {}{packed}", if snapshot.is_sealed() { "sealed" } else { "not checked" });
     Ok(text)
 }
 
@@ -156,7 +158,7 @@ pub fn verify(dir: &Path) -> Result<String, Refusal> {
 }
 
 /// Makes a snapshot stand alone, in its place or as a new one; says how much it was.
-pub fn merge(dir: &Path, into: Option<&Path>) -> Result<String, MergeError> {
-    let held = merge::merge(dir, into)? >> 10;
+pub fn merge(dir: &Path, into: Option<&Path>, pack: bool) -> Result<String, MergeError> {
+    let held = merge::merge(dir, into, pack)? >> 10;
     Ok(format!("{}: stands alone, {held} KiB of memory\n", into.unwrap_or(dir).display()))
 }

@@ -25,7 +25,8 @@ use super::opened::Opened;
 use super::pages::PageMap;
 use super::parts::{self, Part};
 use super::{
-    BASE, CodecError, Content, DEVICES, DISKS, HARTS, MACHINE, MEMORY, RAM, STATE, Saved, codec, disk_name,
+    BASE, CodecError, Content, DEVICES, DISKS, HARTS, MACHINE, MEMORY, PACKED, RAM, RAM_PACKED, STATE, Saved,
+    codec, disk_name, packed,
 };
 use super::{ram, seal};
 
@@ -43,6 +44,8 @@ pub struct Writer {
     late: Vec<u64>,
     late_bytes: Vec<u8>,
     disks: Vec<Option<(PageMap, File)>>,
+    /// Memory is packed in the end.
+    pack: bool,
 }
 
 impl Writer {
@@ -53,6 +56,7 @@ impl Writer {
         memory: &AddressSpace,
         may_differ: impl Fn(usize) -> bool + Sync,
         base: Option<Arc<Opened>>,
+        pack: bool,
     ) -> Result<Writer, SaveError> {
         let below = base.as_ref().map_or_else(Layers::default, |base| base.memory());
         base.iter().try_for_each(|base| check_base(dir, memory, base))?;
@@ -60,7 +64,7 @@ impl Writer {
         let ram = draft.create(RAM)?;
         let map = ram::write(memory, may_differ, &below, &ram)?;
         let (late, late_bytes, disks) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Writer { dir: dir.to_owned(), draft, ram, map, base, below, late, late_bytes, disks })
+        Ok(Writer { dir: dir.to_owned(), draft, ram, map, base, below, late, late_bytes, disks, pack })
     }
 
     /// Copies pages again, by number.
@@ -114,7 +118,7 @@ impl Writer {
 
     /// Writes what was taken in and makes it the snapshot.
     pub fn finish(self, content: &Content) -> Result<Saved, SaveError> {
-        let Writer { dir, draft, ram, map, base, below, late, late_bytes, disks } = self;
+        let Writer { dir, draft, ram, map, base, below, late, late_bytes, disks, pack } = self;
         let map = ram::rewrite(&map, &ram, &below, &late, |at, bytes| {
             bytes.copy_from_slice(&late_bytes[at * PAGE as usize..][..PAGE as usize]);
             Ok(())
@@ -127,7 +131,7 @@ impl Writer {
             File::open(&path).and_then(|image| image.sync_all()).map_err(SaveError::host("sync", &path))?;
         }
         let memory = map.held();
-        let digest = complete(draft, content, below, (map, ram), disks)?;
+        let digest = complete(draft, content, below, (map, ram), disks, pack)?;
         Ok(Saved { dir, memory, digest, base: base.map(|base| base.dir().to_owned()) })
     }
 }
@@ -139,6 +143,7 @@ pub fn complete(
     below: Option<BaseRecord>,
     (map, ram): (PageMap, File),
     disks: Vec<Option<(PageMap, File)>>,
+    pack: bool,
 ) -> Result<[u8; 32], SaveError> {
     let maps: Vec<Option<&PageMap>> = disks.iter().map(|disk| disk.as_ref().map(|(map, _)| map)).collect();
     let mut parts = vec![
@@ -149,6 +154,14 @@ pub fn complete(
         part(DISKS, codec::encode(&maps))?,
     ];
     let mut format = parts::OLDEST;
+    let mut ram = ram;
+    if pack {
+        let to = draft.create(RAM_PACKED)?;
+        let frames = packed::pack(&ram, &map, &to).map_err(SaveError::host("pack", draft.target()))?;
+        draft.remove(RAM)?;
+        parts.push(part(PACKED, codec::encode(&frames))?);
+        (ram, format) = (to, parts::FORMAT);
+    }
     if let Some(below) = below {
         parts.push(part(BASE, codec::encode(&below))?);
         format = parts::FORMAT;
