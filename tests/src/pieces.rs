@@ -1,8 +1,8 @@
 //! Guest programs in pieces: saved at arbitrary moments, the first before anything, while it runs or paused, each
-//! time by a machine that is then gone, and gone on with by another one.
+//! time by a machine that is then gone, and gone on with by another one; some on top of the one before, some packed.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,7 @@ pub fn run(args: RunArgs, jit: &str, seed: u64) -> Ended {
     let mut config = MachineConfig { jit, ..MachineConfig::from_args(args).expect("options") };
     let has_disks = !config.disks.is_empty();
     let mut from = None;
+    let mut last: Option<PathBuf> = None;
     for saves in 0.. {
         let dir = files.path().join(format!("{saves}"));
         let console = Arc::new(Console::new(Box::new(printed.clone())).expect("console"));
@@ -78,7 +79,9 @@ pub fn run(args: RunArgs, jit: &str, seed: u64) -> Ended {
         // A machine that runs on until it is gone may write to its disk, which the next one would notice.
         let goes_on =
             !has_disks && random.chance(1, 2) || runtime.command(Command::Pause).expect("pause").is_ok();
-        if goes_on && runtime.save(&dir).is_err() {
+        // On top of the one before, or alone.
+        let base = last.as_deref().filter(|_| random.chance(1, 2));
+        if goes_on && runtime.save_on(&dir, base).is_err() {
             let ended = end_of(&mut runtime, LIMIT);
             assert!(ended, "neither saved nor ended");
             let output = String::from_utf8_lossy(&printed.0.lock()).into_owned();
@@ -87,7 +90,13 @@ pub fn run(args: RunArgs, jit: &str, seed: u64) -> Ended {
         drop(runtime);
         console.close();
         let snapshot = Opened::open(&dir).expect("what was saved");
-        config = MachineConfig { jit, ..snapshot.config(&Asked::default()).expect("the same machine") };
+        last = Some(dir);
+        let snapshot_zstd = random.chance(1, 4);
+        config = MachineConfig {
+            jit,
+            snapshot_zstd,
+            ..snapshot.config(&Asked::default()).expect("the same machine")
+        };
         from = Some(snapshot);
     }
     unreachable!("the loop has no end of its own")

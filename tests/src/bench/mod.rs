@@ -19,5 +19,6 @@ pub mod overlay;
 pub mod process;
 pub mod programs;
 pub mod report;
+pub mod savevm;
 pub mod snapshot;
 pub mod switches;

@@ -1,4 +1,5 @@
-//! Snapshots of Linux in 1 GiB: how long a busy machine rests for one, and how soon one that is restored answers.
+//! Snapshots of Linux in 1 GiB: how long a busy machine rests for one, how much one on top of it holds, and how soon
+//! one that is restored answers; beside QEMU's own.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,13 +18,18 @@ use super::limits::SNAPSHOT;
 use super::linux::image;
 use super::machine::Machine;
 use super::report::{Samples, Unit};
+use super::savevm;
 use crate::host::vm_boot;
 use crate::session::Session;
 
-const LIMIT: Duration = Duration::from_secs(120);
-const PROMPT: &str = "~ # ";
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
+pub(super) const PROMPT: &str = "~ # ";
+/// For how long it is busy before it is saved.
+pub(super) const WORK: Duration = Duration::from_secs(2);
+/// A second of little work each.
+const LIGHT: &str = "for i in 0 1 2 3 4 5 6 7 8 9; do ls -l / >/tmp/list; sleep 1; done; echo do''ne\n";
 /// Writes files of random bytes into memory, and reads them.
-const LOAD: &str =
+pub(super) const LOAD: &str =
     "(while :; do dd if=/dev/urandom of=/tmp/file bs=64k count=160 2>/dev/null; done) & echo bu''sy\n";
 
 #[derive(Clone, Default)]
@@ -43,10 +49,11 @@ impl Write for Printed {
 /// Takes all samples once.
 pub fn measure(samples: &mut Samples) -> Result<()> {
     let files = tempfile::tempdir()?;
-    let (quiet, busy) = (files.path().join("quiet"), files.path().join("busy"));
-    let mut add = |name: &str, time: Duration| {
-        samples.add(SNAPSHOT, name, Unit::Ns, Machine::VmBoot.name(), time.as_secs_f64() * 1e9);
+    let [quiet, light, busy] = ["quiet", "light", "busy"].map(|name| files.path().join(name));
+    let mut of = |machine: Machine, name: &str, unit, figure| {
+        samples.add(SNAPSHOT, name, unit, machine.name(), figure);
     };
+    let nanos = |time: Duration| time.as_secs_f64() * 1e9;
     let args = RunArgs {
         kernel: Some(image("Image")?),
         initrd: Some(image("initramfs.cpio")?),
@@ -60,18 +67,29 @@ pub fn measure(samples: &mut Samples) -> Result<()> {
     runtime.start()?;
     wait_for(&mut runtime, &printed, PROMPT)?;
     runtime.save(&quiet)?;
+    console.push_input(LIGHT.as_bytes());
+    runtime.machine().serial_ready();
+    wait_for(&mut runtime, &printed, "done")?;
+    let start = Instant::now();
+    let saved = runtime.save_on(&light, Some(&quiet))?;
+    of(Machine::VmBoot, "save on top, after 10 s of light work", Unit::Ns, nanos(start.elapsed()));
+    of(Machine::VmBoot, "what it holds", Unit::Bytes, saved.memory as f64);
     console.push_input(LOAD.as_bytes());
     runtime.machine().serial_ready();
     wait_for(&mut runtime, &printed, "busy")?;
-    run_for(&mut runtime, Duration::from_secs(2))?;
+    run_for(&mut runtime, WORK)?;
     let start = Instant::now();
     runtime.save(&busy)?;
-    add("save of a busy machine", start.elapsed());
-    add("the machine rests", runtime.rested());
+    of(Machine::VmBoot, "save of a busy machine", Unit::Ns, nanos(start.elapsed()));
+    of(Machine::VmBoot, "the machine rests", Unit::Ns, nanos(runtime.rested()));
     drop(runtime);
     let (run, answer) = restore(&quiet, &files.path().join("stats.json"))?;
-    add("restore until harts run", run);
-    add("restore until it answers", answer);
+    of(Machine::VmBoot, "restore until harts run", Unit::Ns, nanos(run));
+    of(Machine::VmBoot, "restore until it answers", Unit::Ns, nanos(answer));
+    let qemu = savevm::measure(files.path())?;
+    of(Machine::Qemu, "save of a busy machine", Unit::Ns, nanos(qemu.save));
+    of(Machine::Qemu, "the machine rests", Unit::Ns, nanos(qemu.save));
+    of(Machine::Qemu, "restore until it answers", Unit::Ns, nanos(qemu.answer));
     Ok(())
 }
 
