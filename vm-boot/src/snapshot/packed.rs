@@ -86,6 +86,9 @@ pub fn unpack_some(
     wanted: &PageSet,
     buf: &mut [u8],
 ) -> io::Result<()> {
+    if *wanted == chunk.pages {
+        return unpack(file, frame, chunk, buf);
+    }
     let mut whole = vec![0; buf.len()];
     unpack(file, frame, chunk, &mut whole)?;
     for (page, count) in wanted.runs() {
