@@ -23,6 +23,8 @@ use vm_cpu::CpuConfig;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    // While there is one thread that costs nothing. A machine on a host that cannot does without.
+    let _ = vm_mmu::can_order_everywhere();
     let cli = Cli::parse();
     vm_boot::log::init(cli.logging);
     defect::end_on_panic();

@@ -124,8 +124,9 @@ pub(crate) unsafe fn cas_pair(host: u64, old: u128, new: u128) -> u128 {
     u128::from(high) << 64 | u128::from(low)
 }
 
-/// Prepares the process for [`order_everywhere`]; whether the host can do that.
-pub(crate) fn can_order_everywhere() -> bool {
+/// Prepares the process for [`order_everywhere`]; whether the host can do that. The first time in a process of several
+/// threads takes some ten milliseconds, for which the host waits on all CPUs; with one thread it takes nothing.
+pub fn can_order_everywhere() -> bool {
     // SAFETY: registers an intent of this process; touches no memory.
     unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 }
 }

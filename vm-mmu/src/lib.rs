@@ -23,7 +23,7 @@ pub mod space;
 pub mod tlb;
 pub mod tracker;
 
-pub use host::{AtomicWord, Word};
+pub use host::{AtomicWord, Word, can_order_everywhere};
 pub use paging::{Access, Leaf, PteMemory, Scheme, WalkCache, WalkFault, WalkMode, walk};
 pub use perm::Perm;
 pub use space::{
