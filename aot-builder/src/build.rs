@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Result<String> {
 }
 
 /// Compiles the jobs on so many threads. What the compiler gives up is `None`.
-fn compile(jobs: &[Job], threads: usize) -> Result<Vec<Option<Made>>> {
+pub fn compile(jobs: &[Job], threads: usize) -> Result<Vec<Option<Made>>> {
     let bar = ProgressBar::new(jobs.iter().map(|job| job.insns() as u64).sum());
     bar.set_style(ProgressStyle::with_template("compiling {bar:40} {percent}% {eta}")?);
     let next = AtomicUsize::new(0);

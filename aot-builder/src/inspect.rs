@@ -27,14 +27,15 @@ pub struct Args {
 /// Describes it.
 pub fn run(args: &Args) -> Result<String> {
     let (bytes, image) = file::read(&args.image)?;
-    let count = image.units().len();
+    let units = image.units()?;
+    let count = units.len();
     let unknown = args.unit.iter().find(|&&number| number >= count);
     ensure!(unknown.is_none(), "--unit {}: expected a number below {count}", unknown.unwrap_or(&0));
     if args.unit.is_empty() {
-        return Ok(head(&image, bytes.len()) + &sums(&image) + &units(&image, args.top));
+        return Ok(head(&image, bytes.len()) + &sums(&units, image.words()) + &rows(&units, args.top));
     }
-    let listing = Listing::of(&image, &bytes);
-    Ok(args.unit.iter().map(|&number| row(&image, number) + &listing.unit(number)).collect())
+    let listing = Listing::of(&image);
+    Ok(args.unit.iter().map(|&number| row(&units, number) + &listing.unit(&units[number])).collect())
 }
 
 fn head(image: &Image, length: usize) -> String {
@@ -57,8 +58,7 @@ fn head(image: &Image, length: usize) -> String {
     text
 }
 
-fn sums(image: &Image) -> String {
-    let units = image.units();
+fn sums(units: &[AheadUnit], words: u32) -> String {
     let sum = |of: fn(&AheadUnit) -> usize| units.iter().map(of).sum::<usize>();
     let (sites, code) = (sum(|unit| unit.sites.len()), sum(|unit| unit.len as usize));
     format!(
@@ -68,13 +68,13 @@ fn sums(image: &Image) -> String {
         sum(|unit| unit.links.len()),
         sum(|unit| unit.slots.map_or(0, |slots| slots.len.into())),
         code as f64 / sites.max(1) as f64,
-        image.words()
+        words
     )
 }
 
-fn units(image: &Image, top: usize) -> String {
-    let count = image.units().len();
-    let mut text: String = (0..count.min(top)).map(|number| row(image, number)).collect();
+fn rows(units: &[AheadUnit], top: usize) -> String {
+    let count = units.len();
+    let mut text: String = (0..count.min(top)).map(|number| row(units, number)).collect();
     if count > top {
         let _ = writeln!(text, "… and {} more (--top {count} shows all)", count - top);
     }
@@ -82,8 +82,8 @@ fn units(image: &Image, top: usize) -> String {
 }
 
 /// A unit in one line.
-fn row(image: &Image, number: usize) -> String {
-    let unit = &image.units()[number];
+fn row(units: &[AheadUnit], number: usize) -> String {
+    let unit = &units[number];
     let (first, last) = (unit.sites.first(), unit.sites.last());
     let end = last.map_or(0, |site| site.offset + site.bytes());
     format!(

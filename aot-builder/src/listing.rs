@@ -19,49 +19,50 @@ pub struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    /// Of an image and the file that it was read from.
-    pub fn of(image: &'a Image, file: &'a [u8]) -> Self {
-        let text = &file[image.text()];
+    /// Of an image.
+    pub fn of(image: &'a Image) -> Self {
+        let text = &image.bytes()[image.text()];
         Self { image, text, words: text.len().next_multiple_of(PAGE) as u64 }
     }
 
     /// The instructions of a unit.
-    pub fn unit(&self, number: usize) -> String {
-        let unit = &self.image.units()[number];
+    pub fn unit(&self, unit: &AheadUnit) -> String {
         let mut text = String::from("  guest, by offset in its page\n");
         unit.sites.iter().for_each(|site| text += &guest(unit, site));
-        text += "  host, by offset in the text\n";
-        text + &self.host(number, unit)
+        text += "  host, by offset in the guest's page and in the text\n";
+        text + &self.host(unit)
     }
 
-    fn host(&self, number: usize, unit: &AheadUnit) -> String {
+    fn host(&self, unit: &AheadUnit) -> String {
         let code = &self.text[unit.text as usize..][..unit.len as usize];
         let mut decoder = Decoder::with_ip(64, code, unit.text.into(), DecoderOptions::NONE);
         let (mut formatter, mut spelling) = (IntelFormatter::new(), String::new());
-        let (mut text, mut insn) = (String::new(), Instruction::default());
+        let (mut text, mut insn, mut before) = (String::new(), Instruction::default(), None);
         while decoder.can_decode() {
             let at = decoder.position();
             decoder.decode_out(&mut insn);
+            let site = unit.site_at(at as u32).map(|site| site.offset);
+            let whose = site.filter(|_| site != before).map_or(String::new(), |site| format!("{site:03x}"));
+            before = site;
             let entry = unit.entries.iter().find(|entry| entry.1 as usize == at);
             if let Some((offset, _)) = entry {
                 let _ = writeln!(text, "          from {offset:03x}:");
             }
             spelling.clear();
             formatter.format(&insn, &mut spelling);
-            let note = self.note(number, &insn).map(|note| format!("  ; {note}")).unwrap_or_default();
+            let note = self.note(unit, &insn).map(|note| format!("  ; {note}")).unwrap_or_default();
             let bytes: String = code[at..][..insn.len()].iter().map(|byte| format!("{byte:02x}")).collect();
             let width = 2 * BYTES;
-            let _ = writeln!(text, "    {:06x}  {bytes:<width$}  {spelling}{note}", insn.ip());
+            let _ = writeln!(text, "{whose:>4} {:06x}  {bytes:<width$}  {spelling}{note}", insn.ip());
         }
         text
     }
 
     /// Which of the image's words an instruction reaches.
-    fn note(&self, number: usize, insn: &Instruction) -> Option<String> {
+    fn note(&self, unit: &AheadUnit, insn: &Instruction) -> Option<String> {
         let address = insn.is_ip_rel_memory_operand().then(|| insn.ip_rel_memory_address())?;
         let word =
             u32::try_from(address.checked_sub(self.words)? / 8).ok().filter(|&w| w < self.image.words())?;
-        let unit = &self.image.units()[number];
         Some(match word.checked_sub(unit.words) {
             Some(0) => "number of the translation".to_owned(),
             Some(1) => "address of its sites".to_owned(),

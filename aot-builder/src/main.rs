@@ -1,6 +1,7 @@
 //! Makes, signs and shows images of code translated ahead of time. One file a command.
 
 mod build;
+mod feed;
 mod file;
 mod inspect;
 mod keygen;
@@ -37,6 +38,9 @@ struct Cli {
 enum Command {
     /// Build and sign an image from profiles of runs
     Build(build::Args),
+    /// Make an image of what runs have left in the store, if there is something new (`vm-boot run --aot auto`)
+    #[command(hide = true)]
+    Feed(feed::Args),
     /// Put profiles of several runs together
     Merge(merge::Args),
     /// Make a pair of keys
@@ -54,6 +58,7 @@ enum Command {
 fn main() -> ExitCode {
     let told = match Cli::parse().command {
         Command::Build(args) => build::run(&args),
+        Command::Feed(args) => feed::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Sign(args) => sign::run(&args),

@@ -65,6 +65,7 @@ fn image() -> Vec<u8> {
         words: 3,
         slots: None,
         heat: 77,
+        places: vec![(0, 0), (7, 1)],
     };
     // The cell is the sixth word behind the text's only page.
     let rip = (4096u32 + 5 * 8 - 7).to_le_bytes();

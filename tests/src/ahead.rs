@@ -1,12 +1,20 @@
 //! Images of code translated ahead, from a profile, as `aot-builder` makes them.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use vm_cpu::aot::build::{SHARED_WORDS, assemble, plan};
 use vm_cpu::aot::profile::Profile;
 use vm_cpu::aot::{About, CpuLevel, image, keys, layout_hash};
+use vm_cpu::isa::Op;
 use vm_cpu::jit::compile::Compiler;
+
+use crate::host::{linux_busybox, vm_boot};
+use crate::session::Session;
 
 /// A directory with a profile, an image of it, and the key that is trusted.
 pub struct Ahead {
@@ -43,10 +51,16 @@ impl Ahead {
 
     /// Builds the image from what the profile says ran so often; how many units it has.
     pub fn build(&self, least: u64) -> usize {
+        self.build_with(least, None)
+    }
+
+    /// The same, with units that take the first for the second.
+    pub fn build_with(&self, least: u64, mistake: Option<(Op, Op)>) -> usize {
         let profile = std::fs::read(self.profile()).expect("a profile");
         let profile = Profile::read(&profile).expect("a profile");
         let mut compiler = Compiler::new().expect("a host for the JIT");
-        let made = plan(&profile, least).into_iter().map(|job| {
+        let made = plan(&profile, least).into_iter().map(|mut job| {
+            mistake.into_iter().for_each(|mistake| job.mistake(mistake));
             let made = job.compile(&mut compiler).expect("code for what has run");
             (job, Some(made))
         });
@@ -60,9 +74,39 @@ impl Ahead {
         };
         let key = keys::generate().expect("random numbers");
         let public = self.trust().join("test.pub");
+        // One of an image that was built before is void.
+        let _ = std::fs::remove_file(&public);
         keys::write_public(&public, &key.verifying_key()).expect("a new file");
         let file = image::write(&contents, &about, &key).expect("a good image");
         std::fs::write(self.image(), file).expect("a temporary file");
         contents.units.len()
     }
+}
+
+/// Far more than a boot takes.
+pub const LIMIT: Duration = Duration::from_secs(600);
+
+/// Boots Linux to its shell and powers off there; the metrics, and what was logged. `home` is where the user's data
+/// is, and where files of this boot go.
+pub fn boot(options: &[&str], home: &Path) -> (Value, String) {
+    let (stats, log) = (home.join("stats"), home.join("log"));
+    let mut command = Command::new(vm_boot());
+    command.args(["run", "--append", "console=ttyS0"]).args(options).arg("--stats-file").arg(&stats);
+    command.arg("--kernel").arg(linux_busybox("Image")).arg("--initrd").arg(linux_busybox("initramfs.cpio"));
+    command.env("XDG_DATA_HOME", home).env("XDG_RUNTIME_DIR", home);
+    command.stderr(File::create(&log).expect("a temporary file"));
+    let mut session = Session::start(&mut command);
+    session.expect("~ # ", LIMIT);
+    session.send("poweroff\n");
+    let (code, last) = session.end(LIMIT);
+    assert_eq!(code, Some(0), "{last}");
+    let stats = std::fs::read(stats).expect("statistics");
+    let log = std::fs::read_to_string(log).expect("a log");
+    (serde_json::from_slice(&stats).expect("JSON"), log)
+}
+
+/// Sum over the harts.
+pub fn sum(stats: &Value, name: &str) -> u64 {
+    let harts = stats["harts"].as_array().expect("harts");
+    harts.iter().map(|hart| hart[name].as_u64().expect("a count")).sum()
 }

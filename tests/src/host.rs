@@ -31,23 +31,30 @@ fn profile_directory() -> PathBuf {
 /// already.
 pub fn vm_boot() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| std::env::var_os("VM_BOOT").map_or_else(build_vm_boot, PathBuf::from))
+    PATH.get_or_init(|| std::env::var_os("VM_BOOT").map_or_else(|| build("vm-boot"), PathBuf::from))
 }
 
-fn build_vm_boot() -> PathBuf {
+/// The `aot-builder` binary beside the `vm-boot` binary, where that one looks for it.
+pub fn aot_builder() -> PathBuf {
+    let beside = vm_boot().with_file_name("aot-builder");
+    if std::env::var_os("VM_BOOT").is_some() { beside } else { build("aot-builder") }
+}
+
+/// Builds a program of the workspace; where it is.
+fn build(program: &str) -> PathBuf {
     let directory = profile_directory();
     let profile = match directory.file_name().and_then(|n| n.to_str()) {
         Some("debug") | None => "dev",
         Some(other) => other,
     };
     let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "-p", "vm-boot", "--bin", "vm-boot", "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "-p", program, "--bin", program, "--profile", profile, "--target-dir"])
         .arg(directory.parent().expect("target directory"))
         .current_dir(repository(""))
         .status()
         .expect("cargo");
-    assert!(built.success(), "cargo build -p vm-boot --profile {profile}: {built}");
-    directory.join("vm-boot")
+    assert!(built.success(), "cargo build -p {program} --profile {profile}: {built}");
+    directory.join(program)
 }
 
 /// A command for a program of the host, which is in Debian's package `package`.

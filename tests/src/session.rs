@@ -36,6 +36,11 @@ impl Session {
         self.start.elapsed()
     }
 
+    /// Its number as a process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time of all its threads so far.
     pub fn cpu(&self) -> Duration {
         cpu_of(self.child.id()).expect("it runs still")

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use vm_cpu::aot::day::Day;
+use vm_cpu::aot::standing::Standing;
 use vm_cpu::aot::store::{Entry, StoreError};
 use vm_cpu::aot::{CpuLevel, KeyId, Store, Trust};
 
@@ -33,8 +34,10 @@ fn store(args: &StoreArgs) -> Result<Store, StoreError> {
 }
 
 fn list(store: &Store) -> Result<Told> {
-    let mut text =
-        format!("{:<24} {:>8} {:>9}  {:<18} {:<16}  KEY\n", "GUEST", "VERSION", "SIZE", "CPU", "BUILD ID");
+    let mut text = format!(
+        "{:<24} {:>8} {:>9}  {:<18} {:<16}  {:<11}  KEY\n",
+        "GUEST", "VERSION", "SIZE", "CPU", "BUILD ID", "STANDING"
+    );
     for found in store.list()? {
         let _ = match found {
             Ok(entry) => writeln!(text, "{}", row(&entry)),
@@ -44,12 +47,22 @@ fn list(store: &Store) -> Result<Told> {
     Ok(Told { text, good: true })
 }
 
-fn row(Entry { header, length, .. }: &Entry) -> String {
+fn row(entry: &Entry) -> String {
+    let Entry { header, length, .. } = entry;
     let build_id: String = header.build_id[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let (guest, version, level, key) = (&header.guest, header.version, &header.level, KeyId::of(&header.key));
     let fits = level.parse::<CpuLevel>().is_ok_and(|level| CpuLevel::of_host().covers(&level));
     let note = if fits { "" } else { "  (not for this CPU)" };
-    format!("{guest:<24} {version:>8} {:>8}K  {level:<18} {build_id:<16}  {key}{note}", length.div_ceil(1024))
+    let standing = match entry.standing() {
+        Ok(Standing::Canary) => "new",
+        Ok(Standing::Proven) => "proven",
+        Ok(Standing::Quarantined(_)) => "quarantined",
+        Err(_) => "unknown",
+    };
+    format!(
+        "{guest:<24} {version:>8} {:>8}K  {level:<18} {build_id:<16}  {standing:<11}  {key}{note}",
+        length.div_ceil(1024)
+    )
 }
 
 fn verify(store: &Store, keys: &Path) -> Result<Told> {

@@ -1,6 +1,7 @@
 //! A machine as it was asked for, checked as a whole: what is impossible is refused here, by name,
 //! before anything is opened.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -8,7 +9,7 @@ use vm_cpu::config::{CpuConfig, CpuConfigError};
 use vm_cpu::jit::JitConfig;
 use vm_devices::map::VIRTIO_SLOTS;
 
-use crate::cli::value::{Disk, Memory, Serial, Virtio};
+use crate::cli::value::{Aot, Disk, Memory, Serial, Virtio};
 use crate::cli::{DEFAULT_DIR, DemoArgs, Mode, Ram, RunArgs, Switch};
 use crate::loader::{Blob, Payload};
 
@@ -51,9 +52,11 @@ pub struct MachineConfig {
     /// Where to write the same as JSON.
     pub stats_file: Option<PathBuf>,
     /// Image of code that was translated ahead.
-    pub aot: Option<PathBuf>,
+    pub aot: Option<Aot>,
     /// Directory of the keys that are trusted to sign one.
-    pub aot_trust: PathBuf,
+    pub aot_trust: Option<PathBuf>,
+    /// One in how many entries into its code is compared with the interpreter.
+    pub aot_canary: Option<u64>,
     /// Where to write what code has run, at the end.
     pub profile: Option<PathBuf>,
     /// Text on a console at which a snapshot is taken, after which the machine ends.
@@ -106,6 +109,9 @@ pub enum UsageError {
     /// The interpreter alone runs no image, and translates nothing that a profile could tell of.
     #[error("--aot and --profile: expected --jit on, found off")]
     AheadWithoutJit,
+    /// What is tried and taken back would be seen.
+    #[error("--aot-canary: expected one hart and no virtio console, found more")]
+    CanarySeen,
     /// It has a file already.
     #[error("--ram file: a machine that goes on from a snapshot has its memory in the snapshot's file")]
     RamOfSnapshot,
@@ -146,7 +152,8 @@ impl MachineConfig {
             stats: args.stats,
             stats_file: args.stats_file,
             aot: args.aot,
-            aot_trust: args.aot_trust.unwrap_or_else(|| TRUST_DIR.into()),
+            aot_trust: args.aot_trust,
+            aot_canary: args.aot_canary.map(NonZeroU64::get),
             profile: args.profile,
             snapshot_on: args.snapshot.snapshot_on,
             snapshot_dir: args.snapshot.snapshot_dir.unwrap_or_else(|| DEFAULT_DIR.into()),
@@ -205,6 +212,9 @@ impl MachineConfig {
         }
         if self.jit.is_none() && (self.aot.is_some() || self.profile.is_some()) {
             return Err(UsageError::AheadWithoutJit);
+        }
+        if self.aot_canary.is_some() && (self.cpus > 1 || self.virtio_console != Serial::None) {
+            return Err(UsageError::CanarySeen);
         }
         let console = self.virtio_console != Serial::None;
         let devices = self.disks.len() + usize::from(self.rng) + usize::from(console);

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod aot;
+mod backfill;
 pub mod cli;
 pub mod clones;
 pub mod config;

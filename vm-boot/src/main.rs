@@ -146,6 +146,7 @@ fn run(config: MachineConfig, from: Option<Opened>) -> Result<u8> {
     let readers = listen(&runtime, inputs).map_err(ConsoleError::Thread)?;
     let ended = drive(&mut runtime, raw.as_ref());
     let reported = report(&mut runtime).and_then(|()| runtime.write_profile());
+    runtime.machine().settle_image();
     drop(readers);
     consoles.iter().for_each(|console| console.close());
     let code = ended?;

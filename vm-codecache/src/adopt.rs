@@ -1,14 +1,18 @@
-//! Code from an image: laid out once, published unit by unit.
+//! Code from an image: mapped once, published unit by unit.
 //!
 //! ```text
-//!  stable zone │ text, as in the image │ words of this process │ (free)
+//!  stable zone │ text: pages of the image, shared │ words of this process │ (free)
 //! ```
 //! **Invariant.** Its segments are never given back: a unit that dies leaves its code where it is, and may be
 //! published again when nobody can run it any more.
 
+use std::io::ErrorKind;
+use std::ops::Range;
+
 use crate::arena::Words;
 use crate::core::Core;
 use crate::error::CacheError;
+use crate::sealed::Sealed;
 use crate::zone::Zone;
 
 const PAGE: usize = 4096;
@@ -31,7 +35,7 @@ impl Adopted {
 }
 
 impl Core {
-    pub fn adopt(&self, text: &[u8], words: usize) -> Result<Adopted, CacheError> {
+    pub fn adopt(&self, image: &Sealed, text: &Range<usize>, words: usize) -> Result<Adopted, CacheError> {
         let len = text.len().next_multiple_of(PAGE);
         let size = len + (words * 8).next_multiple_of(PAGE);
         let start = self
@@ -39,7 +43,10 @@ impl Core {
             .take_front(Zone::Stable, size)
             .ok_or(CacheError::Adopt { wanted: size, size: self.zones.usage(Zone::Stable).free })?;
         let failed = |source| CacheError::Arena { size, source };
-        self.arena.write(start, text).map_err(failed)?;
+        if !text.is_empty() {
+            let (file, at, len) = image.pages(text).ok_or_else(|| failed(ErrorKind::InvalidInput.into()))?;
+            self.arena.overlay(start, (file, at), len).map_err(failed)?;
+        }
         let words = self.arena.words(start + len as u64, words).map_err(failed)?;
         Ok(Adopted { start, words })
     }

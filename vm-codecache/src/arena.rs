@@ -9,15 +9,15 @@
 //! mapped, so none has stale instructions of the place in flight. A host with caches that are not
 //! coherent would have to say more here.
 //!
-//! Code that was translated ahead lies here as it is in its image, and behind it the words of this process that
-//! it reads: those are pages of their own, writable and not executable.
+//! Over a part of it may lie the pages of an image, which other processes have mapped too, and behind them the
+//! words of this process that its code reads: those are pages of their own, writable and not executable.
 //!
 //! **Invariant.** No mapping of the memory is writable, ever: code is written through the file. The
-//! file's size is sealed; who frees a range punches a hole in it.
+//! file's size is sealed; who frees a range punches a hole in it. Pages of an image nobody can write to at all.
 #![allow(unsafe_code, reason = "maps the code, and unmaps it when nobody can run it any more")]
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -141,6 +141,23 @@ impl Arena {
             )?
         };
         Ok(Words { base: base.expose_provenance(), count })
+    }
+}
+
+impl Arena {
+    /// Lays `len` bytes from an offset of `file` over the range from `offset` on: they can be read and executed.
+    /// Nothing else uses the range. All are multiples of the page size; the file is open for reading alone.
+    pub fn overlay(&self, offset: u64, (file, from): (BorrowedFd<'_>, u64), len: usize) -> io::Result<()> {
+        let page = PAGE as u64;
+        let inside = offset.checked_add(len as u64).is_some_and(|end| end <= self.len as u64);
+        if !offset.is_multiple_of(page) || !from.is_multiple_of(page) || !inside {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let at = ptr::with_exposed_provenance_mut(self.base + offset as usize);
+        let (protection, flags) = (ProtFlags::READ | ProtFlags::EXEC, MapFlags::SHARED | MapFlags::FIXED);
+        // SAFETY: replaces pages of the arena's own mapping, of which no code has been given out.
+        unsafe { mmap(at, len, protection, flags, file, from)? };
+        Ok(())
     }
 }
 

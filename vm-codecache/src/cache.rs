@@ -1,5 +1,6 @@
 //! The cache as the engine sees it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -12,6 +13,7 @@ use crate::core::Core;
 use crate::death::Cause;
 use crate::error::{CacheError, Full};
 use crate::reader::Reader;
+use crate::sealed::Sealed;
 use crate::slab::Slab;
 use crate::sync::Mutex;
 use crate::tally::Counters;
@@ -89,9 +91,15 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
         self.core.publish(ticket, new, keep, |number| self.meta(number, holds) == Some(true))
     }
 
-    /// Lays the text of an image into the stable zone, and words of this process behind its last page. Once only.
-    pub fn adopt(&self, text: &[u8], words: usize) -> Result<Adopted, CacheError> {
-        self.core.adopt(text, words)
+    /// Maps the text of an image, from a page of it on, into the stable zone, and words of this process behind its
+    /// last page. Once only.
+    pub fn adopt(&self, image: &Sealed, text: &Range<usize>, words: usize) -> Result<Adopted, CacheError> {
+        self.core.adopt(image, text, words)
+    }
+
+    /// Offset of a host address in the text of an image. `None` if it is not in the stable zone.
+    pub fn offset_in(&self, adopted: &Adopted, host_pc: u64) -> Option<u64> {
+        self.core.arena.offset(host_pc)?.checked_sub(adopted.start)
     }
 
     /// As [`CodeCache::publish_if`], for code that is in its place: `len` bytes at `at` of the text. What `new`

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use super::RunArgs;
 use super::nearest::hint;
-use super::value::{Serial, escape_field};
+use super::value::{Aot, Serial, escape_field};
 
 /// Why a configuration file was refused.
 #[derive(Debug, Error)]
@@ -163,7 +163,6 @@ fn rebase(args: &mut RunArgs, directory: &Path) {
         &mut args.dump_dtb,
         &mut args.stats_file,
         &mut args.profile,
-        &mut args.aot,
         &mut args.aot_trust,
         &mut args.snapshot.snapshot_dir,
         &mut args.snapshot.snapshot_base,
@@ -173,7 +172,11 @@ fn rebase(args: &mut RunArgs, directory: &Path) {
         Some(Serial::File(path)) => Some(path),
         _ => None,
     });
-    for path in paths.into_iter().flatten().chain(disks).chain(lines) {
+    let image = args.aot.as_mut().and_then(|aot| match aot {
+        Aot::File(path) => Some(path),
+        Aot::Auto => None,
+    });
+    for path in paths.into_iter().flatten().chain(disks).chain(lines).chain(image) {
         *path = directory.join(&*path);
     }
 }

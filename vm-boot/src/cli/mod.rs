@@ -11,6 +11,7 @@ mod ram;
 mod snapshot;
 pub mod value;
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -19,7 +20,7 @@ pub use aot::{AotCommand, StoreArgs};
 pub use file::FileError;
 pub use ram::{Ram, RamArgs, RamFile};
 pub use snapshot::{DEFAULT_DIR, RestoreArgs, SnapshotArgs, SnapshotCommand};
-use value::{Cpus, Disk, Jit, Memory, Serial, Virtio};
+use value::{Aot, Cpus, Disk, Jit, Memory, Serial, Virtio};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -225,12 +226,18 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub stats_file: Option<PathBuf>,
     /// Run code from an image made by `aot-builder build`; whatever it does not cover, and all of it if it is
-    /// refused, is compiled as without
-    #[arg(long, value_name = "FILE")]
-    pub aot: Option<PathBuf>,
-    /// Directory of the public keys whose images are run (docs/format-aot.md) [default: ./keys]
+    /// refused, is compiled as without. auto: from the image that the store has of this guest, and make a better
+    /// one in the background at the end (docs/aot.md)
+    #[arg(long, value_name = "FILE|auto")]
+    pub aot: Option<Aot>,
+    /// Directory of the public keys whose images are run (docs/format-aot.md) [default: ./keys, with --aot auto
+    /// the user's own]
     #[arg(long, value_name = "DIR")]
     pub aot_trust: Option<PathBuf>,
+    /// Compare one in N entries into the image's code with the interpreter, and use it no more once it was wrong;
+    /// with --aot auto a new image is, one in 64
+    #[arg(long, value_name = "N")]
+    pub aot_canary: Option<NonZeroU64>,
     /// At the end, write what code has run to FILE, for `aot-builder build`
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -275,6 +282,7 @@ impl RunArgs {
             stats_file: self.stats_file.or(base.stats_file),
             aot: self.aot.or(base.aot),
             aot_trust: self.aot_trust.or(base.aot_trust),
+            aot_canary: self.aot_canary.or(base.aot_canary),
             profile: self.profile.or(base.profile),
             snapshot: self.snapshot.over(base.snapshot),
             config: None,

@@ -95,6 +95,29 @@ impl FromStr for Cpus {
     }
 }
 
+/// Which image of code translated ahead to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aot {
+    /// What the store has for the guest; and one is made for the next run.
+    Auto,
+    /// This one.
+    File(PathBuf),
+}
+
+impl FromStr for Aot {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "" => Err(ValueError::new(
+                "expected auto or a file (./auto for one of that name), found nothing".to_owned(),
+            )),
+            file => Ok(Self::File(file.into())),
+        }
+    }
+}
+
 /// Register layout of virtio-mmio devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Virtio {

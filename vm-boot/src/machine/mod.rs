@@ -23,6 +23,8 @@ use vm_devices::map::RAM_BASE;
 use vm_devices::{PowerEvents, Uart};
 use vm_mmu::{AddressSpace, Perm, Populate};
 
+use crate::backfill::Place;
+use crate::cli::value::Aot;
 use crate::config::MachineConfig;
 use crate::console::Consoles;
 use crate::loader::{self, DynamicInfo, Entry, Htif, Loaded};
@@ -48,6 +50,8 @@ pub struct Machine {
     board: Board,
     harts: HartStates,
     jit: Option<Arc<Jit>>,
+    /// Where the image of code is from that it runs, if it does.
+    image: Option<ahead::Origin>,
     /// What it goes on from, if it does.
     origin: Mutex<Option<Origin>>,
     /// What was written to since it was saved, if it was.
@@ -87,13 +91,16 @@ impl Machine {
         let bus = Arc::new(DeviceBus(board.bus()?));
         let harts = HartStates::new(config.cpus);
         let memory = Arc::new(memory);
-        let profile = config.profile.is_some();
+        let only_new = config.profile.is_none();
+        let profile = !only_new || config.aot == Some(Aot::Auto);
+        let (loaded, image) = ahead::load(&config).map(ahead::Chosen::into_parts).unzip();
+        let canary = image.as_ref().and_then(|image| image.canary);
         let jit = config
             .jit
-            .map(|jit| Jit::start(JitConfig { profile, ..jit }, ahead::load(&config), &memory, &cluster));
+            .map(|jit| Jit::start(JitConfig { profile, only_new, canary, ..jit }, loaded, &memory, &cluster));
         let jit = jit.transpose()?;
         let (origin, log, input) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { config, memory, cluster, bus, board, harts, jit, origin, log, input })
+        Ok(Self { config, memory, cluster, bus, board, harts, jit, image, origin, log, input })
     }
 
     /// What the machine was asked to be.
@@ -148,6 +155,30 @@ impl Machine {
     /// The optimising engine, if it is in use.
     pub fn jit(&self) -> Option<&Arc<Jit>> {
         self.jit.as_ref()
+    }
+
+    /// Lets what a hart tries and takes back be seen by no device: they are at rest when one asks.
+    pub fn hide_trials(self: &Arc<Self>) {
+        let machine = Arc::downgrade(self);
+        self.cluster.set_quieten(Box::new(move || {
+            if let Some(machine) = machine.upgrade() {
+                machine.board.quiesce();
+            }
+        }));
+    }
+
+    /// Notes what this run has shown of its image, and has a better one made for the next if that is wanted.
+    /// The harts have ended.
+    pub fn settle_image(&self) {
+        let Some(jit) = &self.jit else { return };
+        let steps = (0..self.config.cpus).map(|hart| self.cluster.port(hart).tally().steps).sum();
+        self.image.iter().for_each(|image| image.settle(jit.quarantined(), steps));
+        if self.config.aot == Some(Aot::Auto)
+            && let Some(profile) = jit.profile()
+            && let Err(error) = Place::of(&self.config).and_then(|place| place.feed(&profile))
+        {
+            tracing::warn!(%error, "no image is made for the next run");
+        }
     }
 
     /// Brings memory and devices to the state after power-on, and loads the payload. Only while no

@@ -133,6 +133,7 @@ impl Runtime {
         let created = Instant::now();
         let (mailbox, inbox) = mailbox()?;
         let machine = Arc::new(Machine::assemble(config, &consoles, Arc::new(mailbox.clone()))?);
+        machine.hide_trials();
         machine.cluster().watch_timers()?;
         if let Some(jit) = machine.jit() {
             let mailbox = mailbox.clone();

@@ -14,7 +14,7 @@ use vm_cpu::CpuConfig;
 use super::error::Reason;
 use crate::cli::value::{Cpus, Disk, MEMORY_MAX, MEMORY_MIN, Memory, Serial, Virtio};
 use crate::cli::{DEFAULT_DIR, Mode, Ram};
-use crate::config::{MachineConfig, TRUST_DIR};
+use crate::config::MachineConfig;
 use crate::loader::{Blob, Payload};
 
 /// A path of the host, which need not be text.
@@ -249,7 +249,8 @@ impl MachineRecord {
             stats: false,
             stats_file: None,
             aot: None,
-            aot_trust: TRUST_DIR.into(),
+            aot_trust: None,
+            aot_canary: None,
             profile: None,
             snapshot_on: None,
             snapshot_dir: DEFAULT_DIR.into(),

@@ -44,6 +44,7 @@ pub struct Made {
     entries: Vec<(u16, u32)>,
     names: Vec<Name>,
     links: Vec<u16>,
+    places: Vec<(u32, u16)>,
 }
 
 /// Words of an image that belong to no unit.
@@ -190,6 +191,12 @@ impl Job {
         self.sites.len()
     }
 
+    /// Takes the first for the second: for tests of what must notice.
+    pub fn mistake(&mut self, (right, wrong): (Op, Op)) {
+        let insns = self.region.blocks.iter_mut().flat_map(|block| &mut block.insns);
+        insns.filter(|insn| insn.op == right).for_each(|insn| insn.op = wrong);
+    }
+
     /// Compiles it for hosts like this one.
     pub fn compile(&self, compiler: &mut Compiler) -> Result<Made, CompileError> {
         let mut links = Vec::new();
@@ -206,6 +213,7 @@ impl Job {
             entries: starts.zip(compiler.entries.iter().copied()).collect(),
             names: compiler.names.clone(),
             links,
+            places: compiler.places.clone(),
         })
     }
 }
@@ -248,6 +256,7 @@ pub fn assemble(made: impl IntoIterator<Item = (Job, Option<Made>)>) -> Contents
             words,
             slots,
             heat: job.region.heat,
+            places: made.places,
         });
     }
     let end = contents.text.len().next_multiple_of(PAGE as usize);

@@ -1,6 +1,7 @@
 //! What a loader may rely on: every field of every unit is in its range, and no two units share anything.
 
 use super::error::ImageError;
+use super::index::{OWN_WORDS, Range};
 use super::unit::{AheadSite, AheadUnit};
 
 /// What units may refer to.
@@ -16,24 +17,44 @@ pub struct Bounds {
 
 /// Code begins at multiples of this.
 pub const LINE: u32 = 64;
-/// Words of a unit before its links.
-pub const OWN_WORDS: u32 = 2;
 /// Bytes of a guest's page.
 const GUEST_PAGE: u16 = 4096;
 /// Numbers of inline caches, behind the last.
 const SLOTS: u32 = 1 << 16;
 
-/// Checks units by themselves and against each other.
-pub fn units(units: &[AheadUnit], bounds: Bounds) -> Result<(), ImageError> {
-    for (number, unit) in units.iter().enumerate() {
-        let refuse = |(field, expected, found)| ImageError::Unit { unit: number, field, expected, found };
-        code(unit, bounds.text).and_then(|()| sites(unit)).and_then(|()| ways(unit)).map_err(refuse)?;
-        own(unit, bounds).and_then(|()| slots(unit)).map_err(refuse)?;
+/// Checks a unit by itself.
+pub fn unit(number: usize, unit: &AheadUnit, bounds: Bounds) -> Result<(), ImageError> {
+    let refuse = |(field, expected, found)| ImageError::Unit { unit: number, field, expected, found };
+    code(unit, bounds.text).and_then(|()| sites(unit)).and_then(|()| ways(unit)).map_err(refuse)?;
+    places(unit).and_then(|()| own(unit, bounds)).and_then(|()| slots(unit)).map_err(refuse)
+}
+
+/// Checks units against each other, by the table of what they have: each has what comes behind what those before
+/// it have.
+pub fn ranges(ranges: impl Iterator<Item = Range>) -> Result<(), ImageError> {
+    let mut free = [0u64; 5];
+    for (unit, range) in ranges.enumerate() {
+        let Range { text, len, words, own, record, key, slot, slots, .. } = range;
+        // What has no inline caches takes none, wherever it says that they begin.
+        let some = u32::from(slots > 0);
+        let slot = if slots > 0 { slot.into() } else { free[2] as u32 };
+        let key = if slots > 0 { key } else { free[3] as u32 };
+        let fields = [
+            ("text", text, len),
+            ("words", words, own),
+            ("slots", slot, slots.into()),
+            ("key of slots", key, some),
+            ("record", record, 1),
+        ];
+        for ((field, start, len), free) in fields.into_iter().zip(&mut free) {
+            if u64::from(start) < *free {
+                let expected = format!("what no unit before it has, from {free} on");
+                return Err(ImageError::Unit { unit, field, expected, found: start.to_string() });
+            }
+            *free = u64::from(start) + u64::from(len);
+        }
     }
-    apart("text", units.iter().map(|unit| Some((unit.text, unit.len))))?;
-    apart("words", units.iter().map(|unit| Some((unit.words, own_words(unit)))))?;
-    apart("slots", units.iter().map(|unit| unit.slots.map(|slots| (slots.first.into(), slots.len.into()))))?;
-    apart("key of slots", units.iter().map(|unit| unit.slots.map(|slots| (slots.key, 1))))
+    Ok(())
 }
 
 impl AheadSite {
@@ -123,13 +144,20 @@ fn once(field: &'static str, offsets: impl Iterator<Item = u16>) -> Result<(), W
     }
 }
 
-fn own_words(unit: &AheadUnit) -> u32 {
-    // Links are distinct offsets of a page, so there are few.
-    OWN_WORDS + unit.links.len() as u32
+fn places(unit: &AheadUnit) -> Result<(), Wrong> {
+    ensure(unit.places.first().is_some_and(|place| place.0 == 0), "places", "one from the start on", "none")?;
+    let mut at = 0u64;
+    for &(distance, site) in &unit.places {
+        at += u64::from(distance);
+        ensure(at < unit.len.into(), "places", format_args!("code below {:#x}", unit.len), at)?;
+        let known = usize::from(site) < unit.sites.len();
+        ensure(known, "places", format_args!("a site below {}", unit.sites.len()), site)?;
+    }
+    Ok(())
 }
 
 fn own(unit: &AheadUnit, bounds: Bounds) -> Result<(), Wrong> {
-    let end = u64::from(unit.words) + u64::from(own_words(unit));
+    let end = u64::from(unit.words) + u64::from(OWN_WORDS) + unit.links.len() as u64;
     let within = unit.words >= bounds.shared && end <= bounds.words.into();
     let expected = format_args!("words from {} up to {}", bounds.shared, bounds.words);
     ensure(within, "words", expected, format_args!("{} to {end}", unit.words))
@@ -151,24 +179,4 @@ fn slots(unit: &AheadUnit) -> Result<(), Wrong> {
     let expected = format_args!("{} to {}", mine.start, mine.end - 1);
     ensure(stray.is_none(), "slot", expected, stray.unwrap_or(0))?;
     once("slot", unit.sites.iter().map(|site| site.slot).filter(|&slot| slot != 0))
-}
-
-/// Checks that ranges, each a start and a length, do not overlap.
-fn apart(field: &'static str, ranges: impl Iterator<Item = Option<(u32, u32)>>) -> Result<(), ImageError> {
-    let ranges = ranges.enumerate().filter_map(|(unit, range)| range.map(|(start, len)| (start, len, unit)));
-    let mut ranges: Vec<(u32, u32, usize)> = ranges.collect();
-    ranges.sort_unstable();
-    for pair in ranges.windows(2) {
-        let [(start, len, before), (next, _, unit)] = [pair[0], pair[1]];
-        if next - start < len {
-            let expected = format!("what no other unit has, from {} on", u64::from(start) + u64::from(len));
-            return Err(ImageError::Unit {
-                unit,
-                field,
-                expected,
-                found: format!("{next}, of unit {before}"),
-            });
-        }
-    }
-    Ok(())
 }

@@ -8,22 +8,22 @@ use super::unit::AheadUnit;
 
 /// The section of units.
 const SECTION: &str = "units";
-/// Bytes that units may take when they are read.
-const LIMIT: usize = 256 << 20;
+/// Bytes that a unit may take when it is read.
+const LIMIT: usize = 4 << 20;
 
-/// The bytes of units.
-pub fn encode(units: &[AheadUnit]) -> Result<Vec<u8>, ImageError> {
-    let encoded = bincode::serde::encode_to_vec(units, bincode::config::standard());
+/// The bytes of a unit.
+pub fn encode(unit: &AheadUnit) -> Result<Vec<u8>, ImageError> {
+    let encoded = bincode::serde::encode_to_vec(unit, bincode::config::standard());
     encoded.map_err(|error| wrong(error.to_string()))
 }
 
-/// The units of `bytes`, all of which belong to them.
-pub fn decode(bytes: &[u8]) -> Result<Vec<AheadUnit>, ImageError> {
+/// The unit of `bytes`, all of which belong to it.
+pub fn decode(bytes: &[u8]) -> Result<AheadUnit, ImageError> {
     let limited = bincode::config::standard().with_limit::<LIMIT>();
     let decoded = bincode::serde::decode_from_slice(bytes, limited);
-    let (units, used) = decoded.map_err(|error| wrong(error.to_string()))?;
+    let (unit, used) = decoded.map_err(|error| wrong(error.to_string()))?;
     match used == bytes.len() {
-        true => Ok(units),
+        true => Ok(unit),
         false => Err(wrong(format!("expected {used} bytes, found {}", bytes.len()))),
     }
 }

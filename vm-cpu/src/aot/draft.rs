@@ -39,6 +39,12 @@ impl Draft {
         &self.path
     }
 
+    /// Makes it `target`, of the same directory, in place of what is there.
+    pub(super) fn replace(self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.path, target)?;
+        sync_directory(target)
+    }
+
     /// Makes it `target`, of the same directory, where nothing may be yet.
     pub(super) fn put(self, target: &Path) -> io::Result<()> {
         match renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
@@ -46,9 +52,13 @@ impl Draft {
             Err(Errno::INVAL) => fs::hard_link(&self.path, target)?,
             renamed => renamed?,
         }
-        let dir = target.parent().unwrap_or(Path::new("/"));
-        File::open(dir)?.sync_all()
+        sync_directory(target)
     }
+}
+
+fn sync_directory(of: &Path) -> io::Result<()> {
+    let dir = of.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
 }
 
 impl Drop for Draft {

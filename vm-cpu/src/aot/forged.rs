@@ -7,12 +7,16 @@ use super::header::{self, Header, SECTIONS};
 use super::image::{Image, build_id};
 use super::sample::{contents, file, host, key, trust};
 use super::unit::{AheadSite, AheadUnit};
-use super::{ImageError, codec, index};
+use super::{ImageError, index};
 
 type Parts = [Vec<u8>; SECTIONS.len()];
 
 /// Signs the sample with other parts and another header.
-fn forge(change: impl FnOnce(&mut Parts, &mut Header)) -> Result<Image, ImageError> {
+fn forge(change: impl FnOnce(&mut Parts, &mut Header)) -> Result<Vec<AheadUnit>, ImageError> {
+    forge_image(change)?.units()
+}
+
+fn forge_image(change: impl FnOnce(&mut Parts, &mut Header)) -> Result<Image, ImageError> {
     let good = file();
     let image = Image::open(&good).unwrap();
     let mut header = image.header().clone();
@@ -22,7 +26,7 @@ fn forge(change: impl FnOnce(&mut Parts, &mut Header)) -> Result<Image, ImageErr
     header.sections = sections;
     let mut bad = header.write(&key());
     bad.extend(behind);
-    Image::read(&bad, &trust(), &host())
+    Image::read(bad, &trust(), &host())
 }
 
 /// Signs the sample with other units, and everything that follows from them.
@@ -30,8 +34,7 @@ fn with_units(change: impl FnOnce(&mut Vec<AheadUnit>)) -> String {
     let mut units = contents().units;
     change(&mut units);
     let refused = forge(|parts, header| {
-        parts[1] = codec::encode(&units).unwrap();
-        (parts[2], parts[3]) = (index::write::<index::Range>(&units), index::write::<index::Way>(&units));
+        [parts[1], parts[2], parts[3]] = index::write(&units).unwrap();
         (header.units, header.build_id) = (units.len() as u32, build_id(&units));
     });
     refused.unwrap_err().to_string()
@@ -40,60 +43,63 @@ fn with_units(change: impl FnOnce(&mut Vec<AheadUnit>)) -> String {
 #[test]
 fn a_unit_that_cannot_be_is_refused_by_its_field() {
     type Change = fn(&mut Vec<AheadUnit>);
-    let cases: [(Change, &str); 36] = [
-        (|u| u[0].text = 130, "unit 0: text: expected a multiple of 64, found 130"),
+    let cases: [(Change, &str); 41] = [
+        (|u| u[1].text = 130, "unit 1: text: expected a multiple of 64, found 130"),
         (|u| u[2].text = 320, "unit 2: text: expected an end at 0x140 at most, found 0x180"),
         (|u| u[2].text = 0xffff_ffc0, "unit 2: text: expected an end at 0x140 at most, found 0x100000000"),
-        (|u| u[1].len = 0, "unit 1: len: expected some code"),
-        (|u| u[1].len = u32::MAX, "unit 1: text: expected an end"),
-        (
-            |u| u[1].len = 129,
-            "unit 0: text: expected what no other unit has, from 129 on, found 128, of unit 1",
-        ),
-        (|u| u[1].text = 128, "text: expected what no other unit has"),
-        (|u| u[0].sites.clear(), "unit 0: sites: expected some instructions"),
-        (|u| u[0].sites[1].offset = 0x103, "unit 0: site: expected an even offset below 4096, found 259"),
+        (|u| u[0].len = 0, "unit 0: len: expected some code"),
+        (|u| u[2].len = u32::MAX, "unit 2: text: expected an end"),
+        (|u| u[0].len = 129, "unit 1: text: expected what no unit before it has, from 129 on, found 128"),
+        (|u| u[0].text = 128, "unit 1: text: expected what no unit before it has, from 228 on"),
+        (|u| u[1].sites.clear(), "unit 1: sites: expected some instructions"),
+        (|u| u[1].sites[1].offset = 0x103, "unit 1: site: expected an even offset below 4096, found 259"),
         (|u| u[2].sites[0].offset = 4096, "unit 2: site: expected an even offset below 4096"),
         (|u| u[2].sites[0].offset = 0xffe, "unit 2: site: expected an instruction that ends in its page"),
         (
-            |u| u[0].sites[0].bits = 0x1_4501,
-            "unit 0: bits: expected zeros above a compressed instruction, found 1",
+            |u| u[1].sites[0].bits = 0x1_4501,
+            "unit 1: bits: expected zeros above a compressed instruction, found 1",
         ),
-        (|u| u[0].sites[0].rest = 0, "unit 0: rest: expected 1 to 3 instructions, found 0"),
-        (|u| u[0].sites[0].rest = 4, "unit 0: rest: expected 1 to 3 instructions, found 4"),
-        (|u| u[0].sites.swap(0, 2), "unit 0: site: expected an offset above 0x106, found 0x102"),
-        (|u| u[0].sites[1].offset = 0x100, "unit 0: site: expected an offset above 0x100"),
-        (|u| u[1].entries.clear(), "unit 1: entries: expected a way in"),
-        (|u| u[1].entries[0].0 = 0x101, "unit 1: entry: expected an even offset"),
-        (|u| u[1].entries[0].0 = 0xfff0, "unit 1: entry: expected an even offset below 4096"),
-        (|u| u[1].entries[0].0 = 0x104, "unit 1: entry: expected the offset of a site, found 0x104"),
-        (|u| u[1].entries[0].1 = 100, "unit 1: entry: expected code below 0x64, found 0x64"),
-        (|u| u[0].entries[1].0 = 0x100, "unit 0: entry: expected each once, found 0x100 twice"),
-        (|u| u[0].links[0] = 4096, "unit 0: link: expected an even offset below 4096"),
-        (|u| u[0].links[0] = 0xffe, "unit 0: link: expected each once"),
-        (|u| u[0].words = 9, "unit 0: words: expected words from 10 up to 19, found 9 to 13"),
+        (|u| u[1].sites[0].rest = 0, "unit 1: rest: expected 1 to 3 instructions, found 0"),
+        (|u| u[1].sites[0].rest = 4, "unit 1: rest: expected 1 to 3 instructions, found 4"),
+        (|u| u[1].sites.swap(0, 2), "unit 1: site: expected an offset above 0x106, found 0x102"),
+        (|u| u[1].sites[1].offset = 0x100, "unit 1: site: expected an offset above 0x100"),
+        (|u| u[0].entries.clear(), "unit 0: entries: expected a way in"),
+        (|u| u[0].entries[0].0 = 0x101, "unit 0: entry: expected an even offset"),
+        (|u| u[0].entries[0].0 = 0xfff0, "unit 0: entry: expected an even offset below 4096"),
+        (|u| u[0].entries[0].0 = 0x104, "unit 0: entry: expected the offset of a site, found 0x104"),
+        (|u| u[0].entries[0].1 = 100, "unit 0: entry: expected code below 0x64, found 0x64"),
+        (|u| u[1].entries[1].0 = 0x100, "unit 1: entry: expected each once, found 0x100 twice"),
+        (|u| u[1].links[0] = 4096, "unit 1: link: expected an even offset below 4096"),
+        (|u| u[1].links[0] = 0xffe, "unit 1: link: expected each once"),
+        (|u| u[0].words = 9, "unit 0: words: expected words from 10 up to 19, found 9 to 11"),
         (|u| u[2].words = 17, "unit 2: words: expected words from 10 up to 19, found 17 to 20"),
         (|u| u[2].words = u32::MAX, "unit 2: words: expected words from 10"),
-        (
-            |u| u[1].words = 13,
-            "unit 1: words: expected what no other unit has, from 14 on, found 13, of unit 0",
-        ),
-        (|u| u[0].slots.as_mut().unwrap().first = 0, "unit 0: slots: expected numbers from 1"),
+        (|u| u[0].words = 11, "unit 1: words: expected what no unit before it has, from 13 on, found 12"),
+        (|u| u[1].slots.as_mut().unwrap().first = 0, "unit 1: slots: expected numbers from 1"),
         (
             |u| u[2].slots.as_mut().unwrap().len = u16::MAX,
             "unit 2: slots: expected numbers from 1 to 65535, found 3 to",
         ),
-        (|u| u[0].slots.as_mut().unwrap().len = 1, "unit 0: slots: expected a header and one more, found 1"),
-        (|u| u[0].slots.as_mut().unwrap().stores = 2, "unit 0: stores: expected fewer than 2, found 2"),
-        (|u| u[0].slots.as_mut().unwrap().len = 3, "unit 2: slots: expected what no other unit has"),
-        (|u| u[0].slots.as_mut().unwrap().key = 2, "key of slots: expected what no other unit has"),
-        (|u| u[0].slots = None, "unit 0: slot: expected none in a unit without slots, found 2"),
+        (|u| u[1].slots.as_mut().unwrap().len = 1, "unit 1: slots: expected a header and one more, found 1"),
+        (|u| u[1].slots.as_mut().unwrap().stores = 2, "unit 1: stores: expected fewer than 2, found 2"),
+        (|u| u[1].slots.as_mut().unwrap().len = 3, "unit 2: slots: expected what no unit before it has"),
+        (|u| u[1].slots.as_mut().unwrap().key = 2, "key of slots: expected what no unit before it has"),
+        (|u| u[1].slots = None, "unit 1: slot: expected none in a unit without slots, found 2"),
         (|u| u[2].sites[0].slot = 3, "unit 2: slot: expected 4 to 5, found 3"),
+        (|u| u[1].places.clear(), "unit 1: places: expected one from the start on"),
+        (|u| u[1].places[0].0 = 1, "unit 1: places: expected one from the start on"),
+        (|u| u[1].places[2].0 = 60, "unit 1: places: expected code below 0x46, found 70"),
+        (|u| u[1].places[2].0 = u32::MAX, "unit 1: places: expected code below 0x46"),
+        (|u| u[1].places[2].1 = 3, "unit 1: places: expected a site below 3, found 3"),
     ];
+    let mut wrong = Vec::new();
     for (number, (change, expected)) in cases.into_iter().enumerate() {
         let found = with_units(change);
-        assert!(found.contains(expected), "case {number}: expected {expected:?}, found {found:?}");
+        if !found.contains(expected) {
+            wrong.push(format!("case {number}: expected {expected:?}, found {found:?}"));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     let shared = with_units(|units| {
         let site = AheadSite { bits: 0x4501, offset: 0x200, rest: 1, slot: 4, ..AheadSite::default() };
         units[2].sites.insert(0, site);
@@ -107,7 +113,7 @@ fn a_header_that_says_what_is_not_so_is_refused_by_its_field() {
     let cases: [(Change, &str); 11] = [
         (|_, header| header.abi += 1, "newer aot-builder: its ABI is 2, this one reads 1"),
         (|_, header| header.abi = 0, "older aot-builder: its ABI is 0, this one reads 1"),
-        (|_, header| header.units += 1, "header: units: expected 3, found 4"),
+        (|_, header| header.units += 1, "section ranges: expected 128 bytes, found 96"),
         (|_, header| header.words = 18, "unit 2: words: expected words from 10 up to 18"),
         (|_, header| header.build_id[0] ^= 1, "header: build id: expected"),
         (|_, header| header.level = "x86-64-v9".to_owned(), "header: level: expected a CPU level"),
@@ -117,7 +123,7 @@ fn a_header_that_says_what_is_not_so_is_refused_by_its_field() {
         ),
         (|_, header| header.guest = String::new(), "header: guest: expected 1 to 64 characters"),
         (|parts, _| parts[1].push(0), "section units: expected"),
-        (|parts, _| parts[1].truncate(9), "section units: "),
+        (|parts, _| parts[1].truncate(9), "record: expected bytes of the section"),
         (|parts, _| parts[0].truncate(319), "unit 2: text: expected an end at 0x13f at most"),
     ];
     for (number, (change, expected)) in cases.into_iter().enumerate() {
@@ -129,14 +135,19 @@ fn a_header_that_says_what_is_not_so_is_refused_by_its_field() {
 #[test]
 fn tables_that_are_not_of_the_units_are_refused() {
     type Change = fn(&mut Parts, &mut Header);
-    let cases: [(Change, &str); 7] = [
-        (|parts, _| _ = parts[2].split_off(16), "section ranges: expected 48 bytes, found 16"),
-        (|parts, _| parts[2].push(0), "section ranges: expected 48 bytes, found 49"),
-        (|parts, _| parts[2].rotate_left(16), "section ranges: expected rows in order"),
-        (|parts, _| parts[2][12] += 2, "section ranges: expected the rows of unit 1"),
-        (|parts, _| parts[3].copy_within(0..16, 16), "section lookup: expected rows in order"),
-        (|parts, _| parts[3][8] += 1, "section lookup: expected the rows of unit 0"),
-        (|parts, _| parts[3][14] = 1, "section lookup: expected zeros in spare bytes"),
+    let cases: [(Change, &str); 9] = [
+        (|parts, _| _ = parts[2].split_off(32), "section ranges: expected 96 bytes, found 32"),
+        (|parts, _| parts[2].push(0), "section ranges: expected 96 bytes, found 97"),
+        (|parts, _| parts[2].rotate_left(32), "unit 2: text: expected what no unit before it has"),
+        (|parts, _| parts[2][28] += 2, "unit 0: record: expected Range"),
+        (|parts, _| parts[2][16] = 1, "section units: expected records from its start on"),
+        (|parts, _| parts[2][83] = 1, "unit 1: record: expected bytes of the section"),
+        (|parts, _| parts[3].copy_within(0..16, 16), "section lookup: expected the ways into the units"),
+        (
+            |parts, _| parts[3][14] = 1,
+            "section lookup: expected the ways into the units, found another in row 0",
+        ),
+        (|parts, _| _ = parts[3].pop(), "section lookup: expected 64 bytes, found 63"),
     ];
     for (number, (change, expected)) in cases.into_iter().enumerate() {
         let found = forge(change).unwrap_err().to_string();
@@ -147,7 +158,11 @@ fn tables_that_are_not_of_the_units_are_refused() {
 #[test]
 fn a_length_that_lies_takes_no_memory() {
     let lie = bincode::serde::encode_to_vec(u64::MAX, bincode::config::standard()).unwrap();
-    let found = forge(|parts, _| parts[1] = lie).unwrap_err();
+    let found = forge(|parts, header| {
+        (parts[1], header.units) = (lie, 1);
+        parts[2].truncate(32);
+    });
+    let found = found.unwrap_err();
     assert!(matches!(found, ImageError::Section { section: "units", .. }), "{found}");
 }
 
@@ -158,7 +173,7 @@ proptest! {
     fn whatever_is_signed_nothing_panics(
         part in 0..SECTIONS.len(), at in any::<prop::sample::Index>(), byte: u8, how in 0..4u8,
     ) {
-        let read = forge(|parts, header| {
+        let read = forge_image(|parts, header| {
             let at = at.index(parts[part].len());
             match how {
                 0 => parts[part].truncate(at),
@@ -171,6 +186,10 @@ proptest! {
             for text in 0..400 {
                 image.resolve(text);
             }
+            for number in 0..image.len() {
+                let _ = image.unit(number).map(|unit| unit.site_at(50).copied());
+            }
+            let _ = image.units();
         }
     }
 }

@@ -8,13 +8,16 @@
 //! `docs/format-aot.md` describes the file.
 //!
 //! **Invariant.** An [`Image`] that was read is one that a trusted key has signed, for this program and this
-//! host's CPU, and no older than permitted; whatever its fields say is in range ([`check`](super::check)). Who
-//! maps the text must map the bytes that were read, and not open a file a second time.
+//! host's CPU, and no older than permitted. Its units are decoded one by one, when they are asked for, from the
+//! bytes that were read, and what is handed out is in range ([`check`](super::check)). Who maps the text must map
+//! those bytes, and not open a file a second time.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
@@ -54,14 +57,54 @@ pub struct Host {
     pub shared_words: u32,
 }
 
+/// The bytes of a file, which stay as they are.
+#[derive(Clone)]
+pub struct Held(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+impl<T: AsRef<[u8]> + Send + Sync + 'static> From<Arc<T>> for Held {
+    fn from(bytes: Arc<T>) -> Held {
+        Held(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Held {
+    fn from(bytes: Vec<u8>) -> Held {
+        Held(Arc::new(bytes))
+    }
+}
+
+impl From<&[u8]> for Held {
+    fn from(bytes: &[u8]) -> Held {
+        bytes.to_vec().into()
+    }
+}
+
+impl From<&Vec<u8>> for Held {
+    fn from(bytes: &Vec<u8>) -> Held {
+        bytes.clone().into()
+    }
+}
+
 /// An image that was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Image {
     header: Header,
     level: CpuLevel,
-    units: Vec<AheadUnit>,
-    ranges: Vec<index::Range>,
-    ways: Vec<Way>,
+    file: Held,
+    /// Words at the front that belong to no unit.
+    shared: u32,
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Image").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Image {
+    fn eq(&self, other: &Image) -> bool {
+        self.bytes() == other.bytes()
+    }
 }
 
 /// Where in the text something is.
@@ -82,13 +125,11 @@ pub fn write(contents: &Contents, about: &About, key: &SigningKey) -> Result<Vec
     let Contents { units, text, words } = contents;
     header::check_guest(&about.guest)?;
     header::check_text("level", &about.cpu_level.to_string())?;
-    check::units(units, Bounds { text: text.len(), words: *words, shared: about.shared_words })?;
-    let parts = [
-        text.clone(),
-        codec::encode(units)?,
-        index::write::<index::Range>(units),
-        index::write::<Way>(units),
-    ];
+    let bounds = Bounds { text: text.len(), words: *words, shared: about.shared_words };
+    (0..).zip(units).try_for_each(|(number, unit)| check::unit(number, unit, bounds))?;
+    check::ranges((0..).zip(units).map(|(record, unit)| index::Range::of(unit, record)))?;
+    let [records, ranges, ways] = index::write(units)?;
+    let parts = [text.clone(), records, ranges, ways];
     let (sections, behind) = header::lay_out(&parts);
     let length = (header::PAGE + behind.len()) as u64;
     if length > header::LONGEST {
@@ -114,7 +155,7 @@ pub fn write(contents: &Contents, about: &About, key: &SigningKey) -> Result<Vec
 /// Signs an image anew, with another key or under another version. It must be one that can be [`Image::open`]ed.
 pub fn sign(file: &[u8], version: u64, key: &SigningKey) -> Result<Vec<u8>, ImageError> {
     let image = Image::open(file)?;
-    let header = Header { version, key: key.verifying_key().to_bytes(), ..image.header };
+    let header = Header { version, key: key.verifying_key().to_bytes(), ..image.header.clone() };
     let mut signed = header.write(key);
     signed.extend(&file[header::PAGE..]);
     Ok(signed)
@@ -136,8 +177,11 @@ pub fn build_id(units: &[AheadUnit]) -> [u8; 32] {
 }
 
 impl Image {
-    /// Reads an image to run it: who signed it is looked at first, then what it is for, then what it holds.
-    pub fn read(file: &[u8], trust: &Trust, host: &Host) -> Result<Image, ImageError> {
+    /// Reads an image to run it: who signed it is looked at first, then what it is for, then whether all of it
+    /// is what was signed. Each unit is looked at when it is asked for.
+    pub fn read(file: impl Into<Held>, trust: &Trust, host: &Host) -> Result<Image, ImageError> {
+        let held = file.into();
+        let file = held.0.as_ref().as_ref();
         header::whole(first_page(file), file.len() as u64)?;
         let header = vouched(file, trust.key(&header::key_of(file))?)?;
         if header.layout != host.layout_hash {
@@ -148,32 +192,103 @@ impl Image {
             return Err(ImageError::Level { expected: host.cpu_level.clone(), found: level });
         }
         trust.admit(&header)?;
-        Image::decode(file, header, host.shared_words)
+        Image::taken(held, header, level, host.shared_words)
     }
 
-    /// Reads an image to look at it: whoever signed it, for whatever host.
-    pub fn open(file: &[u8]) -> Result<Image, ImageError> {
+    /// Reads an image to look at it: whoever signed it, for whatever host. All of it is checked.
+    pub fn open(file: impl Into<Held>) -> Result<Image, ImageError> {
+        let held = file.into();
+        let file = held.0.as_ref().as_ref();
         header::whole(first_page(file), file.len() as u64)?;
         let key = VerifyingKey::from_bytes(&header::key_of(file));
         let key = key.map_err(|_| invalid("key", "an Ed25519 key", "a point that is none"))?;
-        Image::decode(file, vouched(file, &key)?, 0)
+        let header = vouched(file, &key)?;
+        let level = level_of(&header)?;
+        let image = Image::taken(held, header, level, 0)?;
+        image.units().map(|_| image)
     }
 
-    /// Reads what a header vouches for.
-    fn decode(file: &[u8], header: Header, shared: u32) -> Result<Image, ImageError> {
-        header.check_sections(file)?;
-        let level = level_of(&header)?;
-        let [text, records, ranges, ways] = header.sections.map(|section| &file[section.range()]);
-        let units = codec::decode(records)?;
-        if units.len() != header.units as usize {
-            return Err(invalid("units", units.len().to_string(), header.units.to_string()));
+    /// What a header vouches for.
+    fn taken(file: Held, header: Header, level: CpuLevel, shared: u32) -> Result<Image, ImageError> {
+        let image = Image { header, level, file, shared };
+        image.header.check_sections(image.bytes())?;
+        let rows = image.section(RANGES).len();
+        let expected = image.len() * index::Range::BYTES;
+        if rows != expected {
+            let reason = format!("expected {expected} bytes, found {rows}");
+            return Err(ImageError::Section { section: "ranges", reason });
         }
-        check::units(&units, Bounds { text: text.len(), words: header.words, shared })?;
-        if build_id(&units) != header.build_id {
-            return Err(invalid("build id", hex(&build_id(&units)), hex(&header.build_id)));
+        check::ranges((0..image.len()).map(|unit| image.range(unit)))?;
+        Ok(image)
+    }
+
+    /// The file that it was read from.
+    pub fn bytes(&self) -> &[u8] {
+        self.file.0.as_ref().as_ref()
+    }
+
+    fn section(&self, number: usize) -> &[u8] {
+        &self.bytes()[self.header.sections[number].range()]
+    }
+
+    /// How many units it has.
+    pub fn len(&self) -> usize {
+        self.header.units as usize
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What a unit has for itself.
+    ///
+    /// # Panics
+    /// If there is no such unit.
+    pub fn range(&self, unit: usize) -> index::Range {
+        let rows = self.section(RANGES).as_chunks().0;
+        index::Range::of_bytes(&rows[unit])
+    }
+
+    /// A unit, decoded and checked.
+    pub fn unit(&self, number: usize) -> Result<AheadUnit, ImageError> {
+        let wrong = |expected: String, found: String| ImageError::Unit {
+            unit: number,
+            field: "record",
+            expected,
+            found,
+        };
+        if number >= self.len() {
+            return Err(wrong(format!("one of {} units", self.len()), "none".to_owned()));
         }
-        let (ranges, ways) = (index::read(ranges, &units)?, index::read(ways, &units)?);
-        Ok(Image { header, level, units, ranges, ways })
+        let (records, range) = (self.section(UNITS), self.range(number));
+        let next = number + 1;
+        let end = if next < self.len() { self.range(next).record as usize } else { records.len() };
+        let record = records.get(range.record as usize..end);
+        let record =
+            record.ok_or_else(|| wrong("bytes of the section".to_owned(), format!("an end at {end}")))?;
+        let unit = codec::decode(record)?;
+        let bounds = Bounds { text: self.text().len(), words: self.words(), shared: self.shared };
+        check::unit(number, &unit, bounds)?;
+        match index::Range::of(&unit, range.record) {
+            told if told == range => Ok(unit),
+            told => Err(wrong(format!("{told:?}"), format!("{range:?} in the table"))),
+        }
+    }
+
+    /// All units, and each table checked against them.
+    pub fn units(&self) -> Result<Vec<AheadUnit>, ImageError> {
+        if !self.is_empty() && self.range(0).record > 0 || self.is_empty() && !self.section(UNITS).is_empty()
+        {
+            let reason = "expected records from its start on, found other bytes".to_owned();
+            return Err(ImageError::Section { section: "units", reason });
+        }
+        let units = (0..self.len()).map(|number| self.unit(number)).collect::<Result<Vec<_>, _>>()?;
+        if build_id(&units) != self.header.build_id {
+            return Err(invalid("build id", hex(&build_id(&units)), hex(&self.header.build_id)));
+        }
+        index::check_lookup(self.section(LOOKUP), &units)?;
+        Ok(units)
     }
 
     /// What the header says.
@@ -191,11 +306,6 @@ impl Image {
         KeyId::of(&self.header.key)
     }
 
-    /// Its units, hottest first.
-    pub fn units(&self) -> &[AheadUnit] {
-        &self.units
-    }
-
     /// Words behind the text.
     pub fn words(&self) -> u32 {
         self.header.words
@@ -203,38 +313,34 @@ impl Image {
 
     /// Where in the file the text is: from a page's begin on, with zeros up to the end of the last page.
     pub fn text(&self) -> Range<usize> {
-        self.header.sections[0].range()
+        self.header.sections[TEXT].range()
     }
 
-    /// The units, and the text from the file that it was read from.
-    pub fn contents(&self, file: &[u8]) -> Contents {
-        Contents { units: self.units.clone(), text: file[self.text()].to_vec(), words: self.words() }
-    }
-
-    /// The units, and the text of the file that it was read from, whose memory it takes over.
-    pub fn into_contents(self, mut file: Vec<u8>) -> Contents {
-        let (text, words) = (self.text(), self.words());
-        file.truncate(text.end);
-        file.drain(..text.start);
-        Contents { units: self.units, text: file, words }
+    /// All that it holds.
+    pub fn contents(&self) -> Result<Contents, ImageError> {
+        Ok(Contents { units: self.units()?, text: self.section(TEXT).to_vec(), words: self.words() })
     }
 
     /// Which unit a place in the text belongs to. `None` between units.
     pub fn resolve(&self, text: u32) -> Option<Place> {
-        let behind = self.ranges.partition_point(|range| range.text <= text);
-        let range = self.ranges[..behind].last()?;
+        let rows: &[[u8; index::Range::BYTES]] = self.section(RANGES).as_chunks().0;
+        let behind = rows.partition_point(|row| index::Range::of_bytes(row).text <= text);
+        let unit = behind.checked_sub(1)?;
+        let range = self.range(unit);
         let code = text - range.text;
-        let place = Place { unit: range.unit as usize, code, first: range.first, end: range.end };
-        (code < range.len).then_some(place)
+        (code < range.len).then_some(Place { unit, code, first: range.first, end: range.end })
     }
 
     /// The ways in at an offset of a page with this instruction there; hottest units first. Which unit fits, its
     /// other instructions tell.
-    pub fn ways(&self, offset: u16, bits: u32) -> &[Way] {
-        let key = (bits, offset);
-        let start = self.ways.partition_point(|way| (way.bits, way.offset) < key);
-        let len = self.ways[start..].partition_point(|way| (way.bits, way.offset) == key);
-        &self.ways[start..start + len]
+    pub fn ways(&self, offset: u16, bits: u32) -> impl Iterator<Item = Way> {
+        let rows: &[[u8; Way::BYTES]] = self.section(LOOKUP).as_chunks().0;
+        let of = move |row: &[u8; Way::BYTES]| {
+            let way = Way::of_bytes(row);
+            (way.bits, way.offset)
+        };
+        let start = rows.partition_point(|row| of(row) < (bits, offset));
+        rows[start..].iter().take_while(move |row| of(row) == (bits, offset)).map(Way::of_bytes)
     }
 }
 
@@ -246,6 +352,12 @@ pub fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+/// Places of the sections in the table.
+const TEXT: usize = 0;
+const UNITS: usize = 1;
+const RANGES: usize = 2;
+const LOOKUP: usize = 3;
 
 fn first_page(file: &[u8]) -> &[u8] {
     &file[..file.len().min(header::PAGE)]

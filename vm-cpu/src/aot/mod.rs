@@ -25,6 +25,8 @@ mod level;
 pub mod profile;
 #[cfg(test)]
 mod sample;
+pub mod shared;
+pub mod standing;
 pub mod store;
 pub mod trust;
 pub mod unit;

@@ -41,28 +41,30 @@ fn site(offset: u16, bits: u32, slot: u16) -> AheadSite {
     AheadSite { bits, op: 1, offset, rest: 1, slot, beside: false }
 }
 
-/// Three units, whose code is not in their order.
+/// Three units.
 pub fn contents() -> Contents {
     let units = vec![
-        AheadUnit {
-            text: 128,
-            len: 70,
-            entries: vec![(0x100, 0), (0x102, 60)],
-            sites: vec![site(0x100, 0x4501, 0), site(0x102, 0x0005_3023, 2), site(0x106, 0x8082, 0)],
-            links: vec![0, 0xffe],
-            words: SHARED,
-            slots: Some(AheadSlots { first: 1, len: 2, key: 1, stores: 1 }),
-            heat: 1000,
-        },
         AheadUnit {
             text: 0,
             len: 100,
             entries: vec![(0x100, 3)],
             sites: vec![site(0x100, 0x4501, 0), site(0x102, 0x0000_0013, 0)],
             links: Vec::new(),
-            words: SHARED + 4,
+            words: SHARED,
             slots: None,
+            heat: 1000,
+            places: vec![(0, 0)],
+        },
+        AheadUnit {
+            text: 128,
+            len: 70,
+            entries: vec![(0x100, 0), (0x102, 60)],
+            sites: vec![site(0x100, 0x4501, 0), site(0x102, 0x0005_3023, 2), site(0x106, 0x8082, 0)],
+            links: vec![0, 0xffe],
+            words: SHARED + 2,
+            slots: Some(AheadSlots { first: 1, len: 2, key: 1, stores: 1 }),
             heat: 10,
+            places: vec![(0, 0), (10, 1), (50, 2)],
         },
         AheadUnit {
             text: 256,
@@ -73,6 +75,7 @@ pub fn contents() -> Contents {
             words: SHARED + 6,
             slots: Some(AheadSlots { first: 3, len: 3, key: 2, stores: 0 }),
             heat: 1,
+            places: vec![(0, 0)],
         },
     ];
     Contents { units, text: (0..320).map(|at| at as u8 | 1).collect(), words: SHARED + 9 }

@@ -7,6 +7,8 @@
 //!      00000042-x86-64-v3.aot       version and level, as in the header
 //!      .draft-4711-0                being written: locked, synced, then renamed
 //! ```
+//! What runs have shown of an image is in a file beside it ([`standing`]).
+//!
 //! **Invariant.** What appears under an image's name is whole and is never changed, so a version is one image. The
 //! store vouches for nothing else: whoever runs an image reads it as an outsider's ([`Image::read`]).
 
@@ -21,6 +23,7 @@ use super::draft::{Draft, is_left_over};
 use super::error::ImageError;
 use super::header::{self, Header};
 use super::image::{self, Image};
+use super::standing::{self, Standing};
 use super::trust::Trust;
 
 /// What the names of images end in.
@@ -78,6 +81,14 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What runs have shown of it.
+    pub fn standing(&self) -> Result<Standing, StoreError> {
+        let mut page = Vec::new();
+        let read =
+            File::open(&self.path).and_then(|file| file.take(header::PAGE as u64).read_to_end(&mut page));
+        read.and_then(|_| Standing::of(&self.path, &page)).map_err(host_error("read", &self.path))
+    }
+
     /// Checks every byte of it, and that `trust` takes it, for whatever host.
     pub fn verify(&self, trust: &Trust) -> Result<Image, StoreError> {
         let file = image::bytes_of(&self.path).map_err(host_error("read", &self.path))?;
@@ -172,6 +183,11 @@ impl Store {
         for dir in names(&self.dir)?.into_iter().filter(|path| path.is_dir()) {
             removed.extend(superfluous(self.list_dir(&dir)?, keep));
             removed.extend(names(&dir)?.into_iter().filter(|path| is_left_over(path)));
+            // What is known of images that are gone, or go.
+            let stays = |image: &PathBuf| image.exists() && !removed.contains(image);
+            let forgotten = |path: &PathBuf| standing::image_of(path).is_some_and(|image| !stays(&image));
+            let forgotten: Vec<_> = names(&dir)?.into_iter().filter(forgotten).collect();
+            removed.extend(forgotten);
         }
         for path in &removed {
             fs::remove_file(path).map_err(host_error("removed", path))?;
@@ -276,7 +292,14 @@ mod tests {
         assert_eq!((versions("a"), versions("b"), versions("c")), (vec![10, 2, 2], vec![9], vec![]));
         assert!(versions("../aot/a").is_empty());
         assert_eq!(store.next_version("a").unwrap(), 11);
-        assert_eq!(below(&store, &store.prune(1).unwrap()), [a2]);
+        let entries = store.of_guest("a").unwrap();
+        for entry in &entries[..2] {
+            let page = fs::read(&entry.path).unwrap()[..header::PAGE].to_vec();
+            Standing::Proven.note(&entry.path, &page).unwrap();
+        }
+        assert_eq!(entries[1].standing().unwrap(), Standing::Proven);
+        assert_eq!(entries[2].standing().unwrap(), Standing::Canary);
+        assert_eq!(below(&store, &store.prune(1).unwrap()), [a2.to_owned(), format!("{a2}.proven")]);
         assert_eq!(listed(&store), [a10, a2v3, b9]);
     }
 

@@ -27,6 +27,21 @@ pub struct AheadUnit {
     pub slots: Option<AheadSlots>,
     /// Executions of its hottest entry in the profile.
     pub heat: u64,
+    /// Whose code lies where: bytes behind the begin of the one before, and the site. The first begins at 0.
+    pub places: Vec<(u32, u16)>,
+}
+
+impl AheadUnit {
+    /// The instruction that the code at an offset is of.
+    pub fn site_at(&self, code: u32) -> Option<&AheadSite> {
+        let mut at = 0u32;
+        let begun = self.places.iter().take_while(|place| {
+            at = at.saturating_add(place.0);
+            at <= code
+        });
+        let (_, site) = begun.last()?;
+        self.sites.get(usize::from(*site)).filter(|_| code < self.len)
+    }
 }
 
 /// One instruction of a unit.
@@ -63,7 +78,7 @@ pub struct AheadSlots {
 /// All translations of an image, and their code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Hottest first.
+    /// In the order of their code; the hottest come first.
     pub units: Vec<AheadUnit>,
     /// Their code.
     pub text: Vec<u8>,

@@ -3,8 +3,9 @@
 //! Nothing here stops the world. A remote fence is a letter to each target, and the sender waits only
 //! until those that are executing guest code have acted on it.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::*};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 
 use parking_lot::Mutex;
@@ -23,8 +24,19 @@ pub struct Cluster {
     ports: Box<[Arc<Port>]>,
     clock: Clock,
     timers: Timers,
+    /// Waits until no device works by itself.
+    quieten: OnceLock<Quieten>,
     /// Reservations of harts that are configured to be strict about them.
     pub(super) reserved: Mutex<Reserved>,
+}
+
+/// See [`Cluster::set_quieten`].
+struct Quieten(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Quieten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Quieten")
+    }
 }
 
 /// Deadlines of harts that run, watched by one thread. A sleeping hart watches its own.
@@ -44,6 +56,17 @@ fn atomics(n: usize) -> Box<[AtomicU64]> {
 }
 
 impl Cluster {
+    /// Sets what waits until no device works by itself: what a hart tries and takes back must not be seen by one.
+    pub fn set_quieten(&self, quieten: Box<dyn Fn() + Send + Sync>) {
+        // The first stays.
+        let _ = self.quieten.set(Quieten(quieten));
+    }
+
+    /// Waits until no device works by itself.
+    pub(crate) fn quieten(&self) {
+        self.quieten.get().inspect(|quieten| (quieten.0)());
+    }
+
     /// A cluster of `harts` (1 to [`MAX_HARTS`]) harts on `clock`.
     ///
     /// # Panics
@@ -53,6 +76,7 @@ impl Cluster {
         Arc::new(Self {
             ports: (0..harts).map(|_| Arc::default()).collect(),
             clock,
+            quieten: OnceLock::new(),
             reserved: Mutex::default(),
             timers: Timers {
                 deadlines: atomics(harts),

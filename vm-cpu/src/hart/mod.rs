@@ -106,7 +106,7 @@ impl Hart {
 
     /// Runs hot code by units of `jit`.
     pub fn with_jit(mut self, jit: Arc<Jit>) -> Self {
-        if jit.config().lockstep.is_some() {
+        if jit.config().lockstep.is_some() || jit.config().canary.is_some() && jit.has_image() {
             self.core_mut().keep_step();
         }
         self.engine.use_jit(jit);

@@ -17,7 +17,11 @@ impl Engine {
     /// Runs the unit at `code`, in lock-step if that is asked for; `Err` says that it was wrong.
     #[inline]
     pub(super) fn enter(&mut self, core: &mut Core, code: u64) -> Result<Leave, Exit> {
-        if core.shadow.is_some() { self.step(core, code) } else { Ok(enter::run(core, code)) }
+        if core.shadow.is_some() && self.is_to_be_compared(core, code) {
+            self.step(core, code)
+        } else {
+            Ok(enter::run(core, code))
+        }
     }
 
     fn step(&mut self, core: &mut Core, code: u64) -> Result<Leave, Exit> {
@@ -49,7 +53,15 @@ impl Engine {
         core.with_shadow(|shadow, _| shadow.end());
         core.tally.steps += 1;
         core.tally.compared += count;
-        if same { Ok(leave) } else { Err(Exit::Diverged) }
+        match (same, &self.canary, &self.jit) {
+            (true, ..) => Ok(leave),
+            // The hart is where the interpreter has brought it, in front of an instruction.
+            (false, Some(_), Some(jit)) => {
+                jit.quarantine(core.with_shadow(|shadow, _| shadow.report.take()));
+                Ok(Leave::Dispatch)
+            }
+            (false, ..) => Err(Exit::Diverged),
+        }
     }
 
     /// Executes `count` instructions with the traps and interrupts that the trial took among them and behind

@@ -10,6 +10,7 @@
 //! the translators read it.
 
 mod blocks;
+mod canary;
 mod compare;
 mod emit;
 mod fetch;
@@ -40,6 +41,8 @@ pub struct Engine {
     jit: Option<Arc<Jit>>,
     /// What makes quick code for it.
     quick: Quick,
+    /// Which of its runs are compared, if it has an image that is new.
+    canary: Option<canary::Canary>,
 }
 
 /// How a block was left.

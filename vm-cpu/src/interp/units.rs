@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::blocks::BlockId;
+use super::canary::Canary;
 use crate::hart::{Core, Exit};
 use crate::jit::abi::Leave;
 use crate::jit::enter;
@@ -36,6 +37,7 @@ impl Engine {
             false => jit.config().quick.unwrap_or(u64::MAX).min(jit.config().threshold),
         };
         self.blocks.first_look = self.blocks.first_look.min(first);
+        self.canary = jit.config().canary.filter(|_| jit.has_image()).map(Canary::new);
         self.jit = Some(jit);
     }
 
@@ -171,6 +173,7 @@ impl Engine {
             let block = self.blocks.get_mut(id);
             (block.cell, block.ask) = (cell.unwrap_or(0), heat + PATIENCE);
             core.jumps.set_cell(core.pc, block.cell);
+            self.canary.iter_mut().for_each(Canary::bound);
             return;
         }
         let block = self.blocks.get(id);

@@ -7,8 +7,7 @@
 //! **Invariant.** A unit is bound to one place at a time: its words are of that place, and stay until no hart
 //! can be in it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use vm_codecache::{Adopted, CacheError, CodeCache, New, Zone};
@@ -19,19 +18,21 @@ use super::enter::Helper;
 use super::lift::{LINK_WORDS, NUMBER_WORD, SITES_WORD};
 use super::service::Unit;
 use super::slots::{FIRST_KEY, FIRST_SLOT};
-use crate::aot::unit::{AheadSite, AheadUnit, Contents};
+use crate::aot::Image;
+use crate::aot::shared::Loaded;
+use crate::aot::unit::{AheadSite, AheadUnit};
 use crate::interp::{Block, granule_mask};
 use crate::isa::effects::Effects;
 use crate::isa::{self, Extensions, Insn};
 
 /// An image in use.
 pub(crate) struct Ahead {
-    units: Vec<AheadUnit>,
+    image: Loaded,
     adopted: Adopted,
-    /// Units by an entry's offset in the page and the bits of its first instruction.
-    by_entry: HashMap<(u16, u32), Vec<u32>>,
-    /// Which are bound.
+    /// Which units are bound, or never to be.
     bound: Mutex<Vec<bool>>,
+    /// How it was wrong, once it was.
+    report: OnceLock<String>,
 }
 
 /// The hold of a live translation on its unit.
@@ -47,25 +48,37 @@ impl Drop for Lease {
 }
 
 impl Ahead {
-    /// Lays the code of an image into `cache`.
-    pub fn new(contents: Contents, cache: &CodeCache<Unit>) -> Result<Arc<Ahead>, CacheError> {
-        let Contents { units, text, words } = contents;
-        let adopted = cache.adopt(&text, words as usize)?;
+    /// Maps the code of an image into `cache`.
+    pub fn new(image: Loaded, cache: &CodeCache<Unit>) -> Result<Arc<Ahead>, CacheError> {
+        let adopted = cache.adopt(image.sealed(), &image.text(), image.words() as usize)?;
         for helper in Helper::ALL {
             for vectors in [false, true] {
                 adopted.set(2 * helper as u32 + u32::from(vectors), helper.address(vectors));
             }
         }
-        let mut by_entry: HashMap<(u16, u32), Vec<u32>> = HashMap::new();
-        for (number, unit) in units.iter().enumerate() {
-            for &(offset, _) in &unit.entries {
-                if let Ok(site) = unit.sites.binary_search_by_key(&offset, |site| site.offset) {
-                    by_entry.entry((offset, unit.sites[site].bits)).or_default().push(number as u32);
-                }
-            }
-        }
-        let bound = Mutex::new(vec![false; units.len()]);
-        Ok(Arc::new(Ahead { units, adopted, by_entry, bound }))
+        let bound = Mutex::new(vec![false; image.len()]);
+        Ok(Arc::new(Ahead { image, adopted, bound, report: OnceLock::new() }))
+    }
+
+    /// Whether it is used no more.
+    pub fn is_quarantined(&self) -> bool {
+        self.report.get().is_some()
+    }
+
+    /// It was wrong: nothing of it is bound from here on.
+    pub fn quarantine(&self, report: String) {
+        // The first difference is the one to look at.
+        let _ = self.report.set(report);
+    }
+
+    /// How it was wrong, once it was.
+    pub fn report(&self) -> Option<&str> {
+        self.report.get().map(String::as_str)
+    }
+
+    /// Whether its code is at a host address.
+    pub fn holds(&self, cache: &CodeCache<Unit>, host_pc: u64) -> bool {
+        cache.offset_in(&self.adopted, host_pc).is_some_and(|at| at < self.image.text().len() as u64)
     }
 
     /// Binds a unit that can be entered at `block`, whose first instruction is `first`, and that `suits` what
@@ -81,24 +94,37 @@ impl Ahead {
     ) -> Option<u32> {
         let page = block.gpa & !(PAGE - 1);
         let key = ((block.gpa - page) as u16, first.bits);
-        let candidates = self.by_entry.get(&key)?;
-        candidates.iter().copied().find(|&number| {
-            let sites = sites(&self.units[number as usize], page, memory, extensions);
-            sites
-                .filter(|sites| suits(page, sites))
-                .is_some_and(|sites| self.publish(cache, memory, page, number, sites, &mut mark).is_some())
+        self.image.ways(key.0, key.1).map(|way| way.unit).find(|&number| {
+            let Some(unit) = self.unit(number) else { return false };
+            let sites = sites(&unit, page, memory, extensions);
+            sites.filter(|sites| suits(page, sites)).is_some_and(|sites| {
+                self.publish(cache, memory, page, (number, &unit), sites, &mut mark).is_some()
+            })
         })
     }
 
-    /// Basic blocks of a unit: offset, offset behind, and a heat that says nothing.
-    pub fn blocks(&self, unit: u32) -> impl Iterator<Item = (u32, u32, u64)> + Clone + '_ {
-        let sites = &self.units[unit as usize].sites;
-        let starts = sites.iter().enumerate().filter(|&(at, _)| at == 0 || sites[at - 1].rest == 1);
-        starts.filter_map(|(at, first)| {
-            let last = sites.get(at + usize::from(first.rest) - 1)?;
-            let len = if last.bits & 3 == 3 { 4 } else { 2 };
-            Some((first.offset.into(), u32::from(last.offset) + len, 0))
+    /// A unit that is not bound. One that cannot be is said once in the log, and never bound.
+    fn unit(&self, number: u32) -> Option<AheadUnit> {
+        if self.is_quarantined() || *self.bound.lock().get(number as usize)? {
+            return None;
+        }
+        let unit = self.image.unit(number as usize);
+        unit.inspect_err(|error| {
+            tracing::warn!(%error, "a unit of the image is left out");
+            self.bound.lock()[number as usize] = true;
         })
+        .ok()
+    }
+
+    /// Basic blocks of a unit: offset, offset behind, and a heat that says nothing.
+    pub fn blocks(&self, unit: u32) -> Vec<(u32, u32, u64)> {
+        let sites = self.image.unit(unit as usize).map(|unit| unit.sites).unwrap_or_default();
+        let starts = sites.iter().enumerate().filter(|&(at, _)| at == 0 || sites[at - 1].rest == 1);
+        let blocks = starts.filter_map(|(at, first)| {
+            let last = sites.get(at + usize::from(first.rest) - 1)?;
+            Some((first.offset.into(), u32::from(last.offset + last.bytes()), 0))
+        });
+        blocks.collect()
     }
 
     /// The right to use a unit, if nobody has it.
@@ -112,12 +138,11 @@ impl Ahead {
         cache: &CodeCache<Unit>,
         memory: &AddressSpace,
         page: u64,
-        number: u32,
+        (number, unit): (u32, &AheadUnit),
         sites: Box<[Site]>,
         mark: &mut impl FnMut(u64, u64),
     ) -> Option<()> {
         let lease = self.lease(number)?;
-        let unit = &self.units[number as usize];
         let mut ticket = cache.reserve()?;
         self.adopted.set(unit.words + NUMBER_WORD, ticket.number().into());
         self.adopted.set(unit.words + SITES_WORD, sites.as_ptr() as u64);
@@ -143,11 +168,21 @@ impl Ahead {
     }
 
     /// The first slot, and the first key, that no unit uses.
-    pub fn free_slots(units: &[AheadUnit]) -> (u32, u32) {
-        let slots = units.iter().filter_map(|unit| unit.slots);
-        slots.fold((FIRST_SLOT, FIRST_KEY), |(slot, key), of| {
-            (slot.max(u32::from(of.first) + u32::from(of.len)), key.max(of.key + 1))
+    pub fn free_slots(image: &Image) -> (u32, u32) {
+        let ranges = (0..image.len()).rev().map(|unit| image.range(unit));
+        let last = ranges.into_iter().find(|range| range.slots > 0);
+        last.map_or((FIRST_SLOT, FIRST_KEY), |last| {
+            (u32::from(last.slot) + u32::from(last.slots), last.key.saturating_add(1))
         })
+    }
+
+    /// The guest-physical address of the instruction that the code at a host address is of.
+    pub fn guest_pc(&self, cache: &CodeCache<Unit>, host_pc: u64) -> Option<u64> {
+        let text = u32::try_from(cache.offset_in(&self.adopted, host_pc)?).ok()?;
+        let place = self.image.resolve(text)?;
+        let unit = self.image.unit(place.unit).ok()?;
+        let page = cache.meta(cache.resolve(host_pc)?, |unit| unit.page)?;
+        Some(page + u64::from(unit.site_at(place.code)?.offset))
     }
 }
 

@@ -8,12 +8,12 @@
 //! ```
 
 use cranelift_codegen::Context;
-use cranelift_codegen::FinalizedRelocTarget;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::ExternalName;
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
+use cranelift_codegen::{Final, FinalizedRelocTarget, MachSrcLoc};
 use cranelift_frontend::FunctionBuilderContext;
 use thiserror::Error;
 
@@ -48,6 +48,9 @@ pub struct Compiler {
     pub entries: Vec<u32>,
     /// Where it names words behind the text: none if it was made for this process.
     pub names: Vec<Name>,
+    /// Whose code lies where, if it was made ahead: bytes behind the begin of the one before, and the number of
+    /// the instruction in the region.
+    pub places: Vec<(u32, u16)>,
 }
 
 /// Where code names a word behind the text: by its distance from the place, in 4 bytes.
@@ -74,6 +77,7 @@ impl Compiler {
             code: Vec::new(),
             entries: Vec::new(),
             names: Vec::new(),
+            places: Vec::new(),
         })
     }
 
@@ -99,6 +103,10 @@ impl Compiler {
             let name = &self.context.func.params.user_named_funcs()[*name];
             let (space, index) = (name.namespace, name.index);
             self.names.push(Name { at: reloc.offset, addend: reloc.addend, space, index });
+        }
+        self.places.clear();
+        if ahead {
+            self.places.extend(places(compiled.buffer.get_srclocs_sorted()));
         }
         self.code.clear();
         self.code.extend_from_slice(compiled.code_buffer());
@@ -129,6 +137,20 @@ impl Compiler {
             self.code.extend_from_slice(&back.to_le_bytes());
         }
     }
+}
+
+/// Whose code lies where: what is nobody's counts for whom it follows, and in front for the first.
+fn places(sorted: &[MachSrcLoc<Final>]) -> Vec<(u32, u16)> {
+    let mut places = vec![(0, 0)];
+    let mut at = 0;
+    for place in sorted.iter().filter(|place| !place.loc.is_default()) {
+        let site = place.loc.bits() as u16;
+        if places.last().is_some_and(|&(_, last)| last != site) {
+            places.push((place.start - at, site));
+            at = place.start;
+        }
+    }
+    places
 }
 
 fn host_isa() -> Result<OwnedTargetIsa, String> {

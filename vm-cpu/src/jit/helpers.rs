@@ -164,7 +164,7 @@ impl Core {
     fn roams(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> bool {
         let slot = &mut slots[usize::from(site.slot)];
         slot.misses += 1;
-        if self.shadow.is_some() {
+        if self.shadow.as_ref().is_some_and(|shadow| shadow.is_watching()) {
             slot.misses = 0; // in lock-step every slot misses once a step
         }
         if slot.misses < MISSES {

@@ -20,7 +20,7 @@ use super::region::{Region, Surroundings};
 use super::sites::{Known, assign_slots, sites_of};
 use super::slots::{FIRST_KEY, FIRST_SLOT, SlotPool, SlotRange};
 use crate::aot::profile::{Collector, Profile};
-use crate::aot::unit::Contents;
+use crate::aot::shared::Loaded;
 use crate::hart::Cluster;
 use crate::interp::{Block, granule_mask};
 use crate::isa::{Extensions, Insn, Op};
@@ -47,8 +47,13 @@ pub struct JitConfig {
     pub short_zone: usize,
     /// Units run in lock-step with the interpreter.
     pub lockstep: Option<Lockstep>,
+    /// The image is new: one in so many entries into its code is compared with the interpreter, on a machine of
+    /// one hart, besides the first ones.
+    pub canary: Option<u64>,
     /// What is translated is noted for a profile.
     pub profile: bool,
+    /// But for what the image covers.
+    pub only_new: bool,
     /// Units take the first for the second: for tests of what must notice.
     pub mistake: Option<(Op, Op)>,
 }
@@ -66,7 +71,9 @@ impl Default for JitConfig {
             long_zone: 48 << 20,
             short_zone: 16 << 20,
             lockstep: None,
+            canary: None,
             profile: false,
+            only_new: false,
             mistake: None,
         }
     }
@@ -203,16 +210,16 @@ impl Jit {
     /// Starts the compiling threads, and listens to stores into `memory` on behalf of `cluster` as well.
     pub fn start(
         config: JitConfig,
-        image: Option<Contents>,
+        image: Option<Loaded>,
         memory: &Arc<AddressSpace>,
         cluster: &Arc<Cluster>,
     ) -> Result<Arc<Jit>, JitError> {
         let quick = config.quick.filter(|_| super::quick::is_supported());
         let config = JitConfig { quick, ..config };
-        let (slot, key) =
-            image.as_ref().map_or((FIRST_SLOT, FIRST_KEY), |image| Ahead::free_slots(&image.units));
-        let stable =
-            image.as_ref().map_or(0, |image| image.text.len() + image.words as usize * 8 + PAGE as usize);
+        let (slot, key) = image.as_ref().map_or((FIRST_SLOT, FIRST_KEY), |image| Ahead::free_slots(image));
+        let stable = image
+            .as_ref()
+            .map_or(0, |image| image.text().len() + image.words() as usize * 8 + 2 * PAGE as usize);
         let zones = Config { long: config.long_zone, short: config.short_zone, stable, ..Config::default() };
         let cache = Arc::new(CodeCache::new(&zones, enter::stub())?);
         let ahead = image.map(|image| Ahead::new(image, &cache)).transpose()?;
@@ -322,9 +329,33 @@ impl Jit {
         Some(collector.profile(&memory, |gpa| self.quick.heat.of(gpa), &roaming, &beside))
     }
 
-    /// Whether there is an image.
+    /// Whether there is an image in use.
     pub(crate) fn has_image(&self) -> bool {
-        self.ahead.is_some()
+        self.ahead.as_ref().is_some_and(|ahead| !ahead.is_quarantined())
+    }
+
+    /// Whether the code at a host address is of an image in use.
+    pub(crate) fn is_watched(&self, host_pc: u64) -> bool {
+        self.has_image() && self.ahead.as_ref().is_some_and(|ahead| ahead.holds(&self.cache, host_pc))
+    }
+
+    /// The image was wrong: it is used no more, and all units die, so that none of its is left.
+    pub(crate) fn quarantine(&self, report: Option<String>) {
+        let Some(ahead) = &self.ahead else { return };
+        ahead.quarantine(report.unwrap_or_default());
+        let killed = self.cache.kill_all(Cause::Engine);
+        tracing::warn!(killed, "the image's code was wrong once: it is used no more, the guest is unharmed");
+    }
+
+    /// How the image was wrong, once it was.
+    pub fn quarantined(&self) -> Option<&str> {
+        self.ahead.as_ref()?.report()
+    }
+
+    /// The guest-physical address of the instruction that the code at a host address is of, if the address is in
+    /// the text of the image and the unit there is bound.
+    pub fn guest_pc(&self, host_pc: u64) -> Option<u64> {
+        self.ahead.as_ref()?.guest_pc(&self.cache, host_pc)
     }
 
     /// Binds a unit of the image that can be entered at `block`, whose first instruction is `first`. Whether
@@ -348,8 +379,8 @@ impl Jit {
         let Some(unit) = ahead.bind(&self.cache, &memory, extensions, (block, first), &suits, mark) else {
             return false;
         };
-        if let Some(collector) = &self.collector {
-            collector.saw(&memory, block.gpa & !(PAGE - 1), ahead.blocks(unit), Some(block.gpa));
+        if let Some(collector) = self.collector.as_ref().filter(|_| !self.config.only_new) {
+            collector.saw(&memory, block.gpa & !(PAGE - 1), ahead.blocks(unit).into_iter(), Some(block.gpa));
         }
         true
     }

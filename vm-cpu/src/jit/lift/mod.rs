@@ -24,7 +24,7 @@ pub use self::place::{Binding, HELPER_WORDS, LINK_WORDS, NUMBER_WORD, Place, SIT
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F64, I32, I64};
-use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, SigRef, Signature, Value};
+use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, SigRef, Signature, SourceLoc, Value};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 
@@ -339,6 +339,7 @@ impl Lifter<'_, '_> {
             if self.place.options.group { memory::plan(self.this()) } else { memory::Groups::default() };
         self.float = float::State::with_raw(self.region.blocks[at].raw);
         self.b.switch_to_block(self.blocks[at]);
+        self.say_whose(0);
         if self.region.blocks[at].head {
             self.look_up();
         }
@@ -351,6 +352,7 @@ impl Lifter<'_, '_> {
         let block = &region.blocks[at];
         for (index, (insn, effects)) in block.insns.iter().zip(&block.effects).enumerate() {
             self.insn = index;
+            self.say_whose(index);
             if effects.runtime || !self.covers(effects) {
                 if self.execute_by_runtime(insn, effects) {
                     return;
@@ -367,6 +369,13 @@ impl Lifter<'_, '_> {
             }
         }
         self.go_to(i64::from(block.end));
+    }
+
+    /// What follows is code of an instruction of the block. Nobody asks where code of this process is from.
+    fn say_whose(&mut self, insn: usize) {
+        if matches!(self.place.binding, Binding::Ahead { .. }) {
+            self.b.set_srcloc(SourceLoc::new((self.first_insn + insn) as u32));
+        }
     }
 
     /// In a loop's head: every [`PATIENCE`] instructions, leaves if attention is wanted.

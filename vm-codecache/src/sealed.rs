@@ -1,0 +1,164 @@
+//! Bytes that nobody can change any more: a memfd with every seal, mapped for reading.
+//!
+//! ```text
+//!  file ──copied──► memfd ──sealed──► mapped: read  ─► checked ─┐ the same pages
+//!                     │                                         ▼
+//!                     └─ opened by other processes      mapped: read, execute
+//! ```
+//! **Invariant.** From the seals on the bytes and their number are what they are, whoever else has the file:
+//! what was checked is what is used, also if somebody else made it. The file is open for reading alone, so no
+//! mapping of it can be made writable.
+#![allow(unsafe_code, reason = "maps a file that nobody can change, as bytes")]
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::ops::{Deref, Range};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use rustix::fs::{
+    FileType, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create,
+    open,
+};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// What makes a file one that cannot change.
+const SEALS: SealFlags =
+    SealFlags::WRITE.union(SealFlags::GROW).union(SealFlags::SHRINK).union(SealFlags::SEAL);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sealed {
+    file: OwnedFd,
+    base: usize,
+    len: usize,
+}
+
+impl Sealed {
+    /// A copy of what `from` gives, of at most `most` bytes.
+    pub fn copy(from: File, most: u64) -> io::Result<Sealed> {
+        let file = File::from(create()?);
+        io::copy(&mut from.take(most), &mut &file)?;
+        Sealed::seal(file)
+    }
+
+    /// A copy of bytes.
+    pub fn of(bytes: &[u8]) -> io::Result<Sealed> {
+        let file = File::from(create()?);
+        io::copy(&mut &*bytes, &mut &file)?;
+        Sealed::seal(file)
+    }
+
+    fn seal(file: File) -> io::Result<Sealed> {
+        fcntl_add_seals(&file, SEALS)?;
+        Sealed::map(open(of_this_process(file.as_fd()), READ, Mode::empty())?)
+    }
+
+    /// The file at a path, of this process or another, if it cannot change any more. What is at the path is
+    /// looked at before it is opened.
+    pub fn open(path: &Path) -> io::Result<Sealed> {
+        let there = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        if !FileType::from_raw_mode(fstat(&there)?.st_mode).is_file() {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        Sealed::map(open(of_this_process(there.as_fd()), READ, Mode::empty())?)
+    }
+
+    fn map(file: OwnedFd) -> io::Result<Sealed> {
+        if !fcntl_get_seals(&file)?.contains(SEALS) {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        let len = usize::try_from(fstat(&file)?.st_size).map_err(io::Error::other)?;
+        if len == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        // SAFETY: a new mapping at a place of the kernel's choice, which aliases no Rust object.
+        let base = unsafe { mmap(ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED, &file, 0)? };
+        Ok(Sealed { file, base: base.expose_provenance(), len })
+    }
+
+    /// Where processes of the same user can open it, for as long as this is there.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
+    }
+
+    /// The pages of a range that begins at one, for `map` to map. `None` if they are not all of the file.
+    pub(crate) fn pages(&self, range: &Range<usize>) -> Option<(BorrowedFd<'_>, u64, usize)> {
+        let len = range.len().next_multiple_of(PAGE);
+        let inside = range.start.is_multiple_of(PAGE) && range.start.checked_add(len)? <= self.len;
+        (inside && len > 0).then(|| (self.file.as_fd(), range.start as u64, len))
+    }
+}
+
+const PAGE: usize = 4096;
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+fn of_this_process(file: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+impl Deref for Sealed {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `len` bytes were mapped at `base` for as long as this is there. Nobody can store to them nor
+        // cut them off, by this mapping or any other: the seals of the file forbid it and cannot be taken off.
+        unsafe { std::slice::from_raw_parts(ptr::with_exposed_provenance(self.base), self.len) }
+    }
+}
+
+impl AsRef<[u8]> for Sealed {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        // SAFETY: `base` and `len` are those of the mapping made in `map`, which nobody borrows any more.
+        // A refusal would leave the mapping in place, which harms nobody.
+        let _ = unsafe { munmap(ptr::with_exposed_provenance_mut(self.base), self.len) };
+    }
+}
+
+fn create() -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    memfd_create("image", flags | MemfdFlags::NOEXEC_SEAL)
+        .or_else(|e| if e == Errno::INVAL { memfd_create("image", flags) } else { Err(e) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
+    fn what_is_sealed_is_the_same_for_all_and_for_good() {
+        let bytes: Vec<u8> = (0..2 * PAGE + 5).map(|at| at as u8).collect();
+        let sealed = Sealed::of(&bytes).unwrap();
+        let other = Sealed::open(&sealed.path()).unwrap();
+        assert_eq!((&sealed[..], &other[..]), (&bytes[..], &bytes[..]));
+        assert_eq!(rustix::io::pwrite(&other.file, &[1], 0).unwrap_err(), Errno::BADF);
+        let writable = File::options().write(true).open(sealed.path()).unwrap();
+        assert_eq!(rustix::io::pwrite(&writable, &[1], 0).unwrap_err(), Errno::PERM);
+        assert_eq!(rustix::fs::ftruncate(&writable, 1).unwrap_err(), Errno::PERM);
+        assert!(sealed.pages(&(0..2 * PAGE)).is_some());
+        assert!(sealed.pages(&(1..PAGE)).is_none(), "not at a page");
+        assert!(sealed.pages(&(0..3 * PAGE)).is_none(), "more than there is");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
+    fn what_may_change_is_refused() {
+        let file = create().unwrap();
+        rustix::io::write(&file, b"something").unwrap();
+        fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL).unwrap();
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        assert_eq!(Sealed::open(Path::new(&path)).unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert!(Sealed::open(Path::new("/dev/null")).is_err());
+        assert!(Sealed::open(Path::new("/proc/self/exe")).is_err(), "a file, but none that can be sealed");
+        assert!(Sealed::open(Path::new("/nowhere")).is_err());
+    }
+}
