@@ -1,6 +1,7 @@
 //! Makes, signs and shows images of code translated ahead of time. One file a command.
 
 mod build;
+mod cpio;
 mod feed;
 mod file;
 mod inspect;
@@ -8,6 +9,7 @@ mod keygen;
 mod listing;
 mod merge;
 mod sign;
+mod survey;
 mod verify;
 
 use std::io::Write;
@@ -41,6 +43,10 @@ enum Command {
     /// Make an image of what runs have left in the store, if there is something new (`vm-boot run --aot auto`)
     #[command(hide = true)]
     Feed(feed::Args),
+    /// Note what code of a kernel may run, before any run
+    Kernel(survey::Args),
+    /// Note what code of programs and libraries may run, before any run
+    Rootfs(survey::Args),
     /// Put profiles of several runs together
     Merge(merge::Args),
     /// Make a pair of keys
@@ -59,6 +65,8 @@ fn main() -> ExitCode {
     let told = match Cli::parse().command {
         Command::Build(args) => build::run(&args),
         Command::Feed(args) => feed::run(&args),
+        Command::Kernel(args) => survey::kernel(&args),
+        Command::Rootfs(args) => survey::rootfs(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Sign(args) => sign::run(&args),

@@ -93,7 +93,7 @@ fn eight_machines_have_the_text_of_an_image_once() {
 
     machines.remove(0).kill();
     let late = start(&options, notes.path());
-    let file = mappings(late.id()).iter().find(|m| is_image(m)).map(|m| m.inode);
+    let file = mappings(late.id()).iter().find(is_image).map(|m| m.inode);
     assert_eq!(file, Some(files[0]), "the others have it still");
     machines.into_iter().chain([late]).for_each(Session::kill);
 

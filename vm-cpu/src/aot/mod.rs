@@ -28,6 +28,7 @@ mod sample;
 pub mod shared;
 pub mod standing;
 pub mod store;
+pub mod survey;
 pub mod trust;
 pub mod unit;
 

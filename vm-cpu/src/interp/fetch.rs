@@ -204,7 +204,7 @@ fn whole_insn_at(core: &Core, page: u64, at: u64) -> bool {
 
 /// Whether nothing may follow `insn` in its block: it jumps, may change what comes next, or counts what
 /// came before.
-fn ends_block(insn: &Insn) -> bool {
+pub(crate) fn ends_block(insn: &Insn) -> bool {
     use Op::*;
     let op = insn.op;
     let jumps = matches!(op, jal | jalr | beq | bne | blt | bge | bltu | bgeu);

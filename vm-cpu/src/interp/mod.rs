@@ -19,6 +19,7 @@ mod units;
 
 use self::blocks::NONE;
 pub use self::blocks::{BLOCK_INSNS, Block, BlockId, Blocks, granule_mask};
+pub(crate) use self::fetch::ends_block;
 pub(crate) use self::jumps::Jumps;
 use self::units::Next;
 use crate::hart::{Core, Exit, Stop};
