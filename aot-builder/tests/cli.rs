@@ -139,8 +139,8 @@ fn an_image_is_shown_as_a_whole_and_by_unit() {
     for line in [
         "> 000120  4501                  c.li x10,0",
         "> 000122  8082                  c.jr x1",
-        "from 120:\n    000000  488b0521100000        mov rax,[1028h]  ; cell of 040",
-        "from 122:\n    000007  c3                    ret",
+        "from 120:\n 120 000000  488b0521100000        mov rax,[1028h]  ; cell of 040",
+        "from 122:\n 122 000007  c3                    ret",
     ] {
         assert!(unit.contains(line), "{line}\nnot in\n{unit}");
     }
