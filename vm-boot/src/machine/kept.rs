@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use vm_cpu::Mail;
-use vm_mmu::PAGE;
+use vm_devices::virtio::Disk;
+use vm_mmu::{AddressSpace, PAGE};
 
 use super::origin::{Log, Origin};
 use super::{Machine, MachineError, temporary};
@@ -34,7 +35,7 @@ impl Machine {
         match base {
             None => {
                 let may_hold = |page| changed[page] || origin.as_ref().is_some_and(|o| held(&o.layers, page));
-                Writer::begin(dir, &self.memory, may_hold, None, pack)
+                Writer::begin(dir, self.copied(), may_hold, None, pack)
             }
             Some(base) => {
                 let digest = base.digest();
@@ -49,9 +50,14 @@ impl Machine {
                         changed[page] || held_before || held(&below, page)
                     }
                 };
-                Writer::begin(dir, &self.memory, may_differ, Some(base.clone()), pack)
+                Writer::begin(dir, self.copied(), may_differ, Some(base.clone()), pack)
             }
         }
+    }
+
+    /// What is copied while the machine runs.
+    pub fn copied(&self) -> (&AddressSpace, &[Arc<Disk>]) {
+        (&self.memory, self.board.disks())
     }
 
     /// From here on it is noted which pages are written to. The harts rest; before they execute again they give

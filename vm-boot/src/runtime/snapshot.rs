@@ -53,7 +53,7 @@ impl Runtime {
         let mut writer = self.machine.begin_save(dir, base)?;
         for _ in 0..ROUNDS {
             let dirty = self.stop_for(|runtime| runtime.machine.take_dirty());
-            writer.copy_again(self.machine.memory(), &dirty)?;
+            writer.copy_again(self.machine.copied(), &dirty)?;
             if dirty.len() < FEW {
                 break;
             }

@@ -46,12 +46,21 @@ pub fn write(
     Ok(PageMap { size, chunks })
 }
 
-/// Writes some pages of memory again, by number and ascending; `read` gives the bytes of the one at a place in
-/// that list. Gives the map of the file from now on.
+/// What a page is that no file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// Zeros, in memory.
+    Zeros,
+    /// The image's, of a disk: unknown here.
+    Image,
+}
+
+/// Writes some pages again, by number and ascending; `read` gives the bytes of the one at a place in that list. Gives
+/// the map of the file from now on.
 pub fn rewrite(
     map: &PageMap,
     file: &File,
-    below: &Layers,
+    (below, otherwise): (&Layers, Otherwise),
     pages: &[u64],
     read: impl Fn(usize, &mut [u8]) -> Result<(), SaveError> + Sync,
 ) -> Result<PageMap, SaveError> {
@@ -74,7 +83,11 @@ pub fn rewrite(
             read(at, page_of(buf, page))?;
             again.insert(page);
         }
-        let differ = differing(index, &again, buf, below).map_err(failed)?;
+        let known = match otherwise {
+            Otherwise::Zeros => again,
+            Otherwise::Image => again.and(&below.pages(index)),
+        };
+        let differ = differing(index, &known, buf, below).map_err(failed)?.or(&again.without(&known));
         let held = kept.without(&again).or(&differ);
         for page in again.iter().filter(|&page| kept.contains(page) || held.contains(page)) {
             let bytes = if held.contains(page) { page_of(buf, page) } else { &ZEROS[..] };
@@ -113,7 +126,7 @@ fn page_of(buf: &mut [u8], page: usize) -> &mut [u8] {
 }
 
 /// Writes what a disk has that its image has not to `file`, or, on top of `below`, what differs from that.
-/// Nothing may write to it meanwhile.
+/// What is stored meanwhile has to be written again.
 pub fn write_disk(disk: &Disk, below: &Layers, file: &File) -> Result<PageMap, SaveError> {
     let failed = |source| SaveError::Host { action: "write", path: "disk".into(), source };
     let size = disk_size(disk);
@@ -284,7 +297,7 @@ mod tests {
         let offsets = [0, CHUNK + 8 * PAGE, CHUNK + 11 * PAGE, 2 * CHUNK + 9 * PAGE, SIZE - PAGE];
         let pages = offsets.map(|offset| offset / PAGE);
         let read = |at: usize, bytes: &mut [u8]| Ok(space.peek(BASE + pages[at] * PAGE, bytes)?);
-        let again = rewrite(&map, &file, &Layers::default(), &pages, read).unwrap();
+        let again = rewrite(&map, &file, (&Layers::default(), Otherwise::Zeros), &pages, read).unwrap();
         assert_eq!(again.check(SIZE), Ok(()));
         assert_eq!(again.iter().collect::<Vec<_>>(), [0, 512 + 7, 1024 + 9]);
         verify(&file, &again, BASE).unwrap();
@@ -313,7 +326,7 @@ mod tests {
         space.write_u8(BASE + CHUNK, 7).unwrap();
         let pages = [0, 512];
         let read = |at: usize, bytes: &mut [u8]| Ok(space.peek(BASE + pages[at] * PAGE, bytes)?);
-        let map = rewrite(&map, &file, &below, &pages, read).unwrap();
+        let map = rewrite(&map, &file, (&below, Otherwise::Zeros), &pages, read).unwrap();
         assert_eq!(map.iter().collect::<Vec<_>>(), [512, 1025]);
         verify(&file, &map, BASE).unwrap();
         let top = PageFile { name: "ram".to_owned(), file, map, start: BASE, frames: None };

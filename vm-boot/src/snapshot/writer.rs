@@ -1,7 +1,7 @@
 //! Writing a snapshot of a machine that runs, and rests for a moment only.
 //!
 //! ```text
-//!  runs     log dirty pages, copy all pages           ram ◄── pages
+//!  runs     log dirty pages, copy all pages           ram ◄── pages      and the same of disks
 //!           copy those again that were dirtied        ram ◄── pages      while they are many
 //!  rests    harts, devices, what is dirty now         into memory
 //!  runs     write that, digests, sync, rename         ram, state
@@ -24,11 +24,32 @@ use super::layers::Layers;
 use super::opened::Opened;
 use super::pages::PageMap;
 use super::parts::{self, Part};
+use super::ram::{self, Otherwise};
+use super::seal;
 use super::{
     BASE, CodecError, Content, DEVICES, DISKS, HARTS, MACHINE, MEMORY, PACKED, RAM, RAM_PACKED, STATE, Saved,
     codec, disk_name, packed,
 };
-use super::{ram, seal};
+
+/// What was written to a disk, as far as it is copied.
+#[derive(Debug)]
+struct DiskCopy {
+    map: PageMap,
+    file: File,
+    below: Layers,
+}
+
+impl DiskCopy {
+    /// Copies what was stored since the last time.
+    fn copy_again(&mut self, disk: &Disk) -> Result<(), SaveError> {
+        let stored: Vec<u64> = disk.take_since().iter().collect();
+        let read = |at: usize, bytes: &mut [u8]| {
+            disk.read_cluster(stored[at], bytes).map_err(SaveError::host("read", "disk".as_ref()))
+        };
+        self.map = ram::rewrite(&self.map, &self.file, (&self.below, Otherwise::Image), &stored, read)?;
+        Ok(())
+    }
+}
 
 /// A snapshot that is being written.
 #[derive(Debug)]
@@ -43,7 +64,8 @@ pub struct Writer {
     /// Pages by number, as they were while the machine rested, and not yet in the file.
     late: Vec<u64>,
     late_bytes: Vec<u8>,
-    disks: Vec<Option<(PageMap, File)>>,
+    /// By number: those that leave their images alone.
+    disks: Vec<Option<DiskCopy>>,
     /// Memory is packed in the end.
     pack: bool,
 }
@@ -53,7 +75,7 @@ impl Writer {
     /// zeros, or of what differs from `base`. Pages for which `may_differ` says no certainly do not.
     pub fn begin(
         dir: &Path,
-        memory: &AddressSpace,
+        (memory, disks): (&AddressSpace, &[Arc<Disk>]),
         may_differ: impl Fn(usize) -> bool + Sync,
         base: Option<Arc<Opened>>,
         pack: bool,
@@ -63,17 +85,44 @@ impl Writer {
         let draft = Draft::begin(dir)?;
         let ram = draft.create(RAM)?;
         let map = ram::write(memory, may_differ, &below, &ram)?;
-        let (late, late_bytes, disks) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Writer { dir: dir.to_owned(), draft, ram, map, base, below, late, late_bytes, disks, pack })
+        let (late, late_bytes) = (Vec::new(), Vec::new());
+        let dir = dir.to_owned();
+        let mut writer =
+            Writer { dir, draft, ram, map, base, below, late, late_bytes, disks: Vec::new(), pack };
+        for (number, disk) in disks.iter().enumerate() {
+            let copy = disk.kept().map(|_| writer.copy_disk(number, disk)).transpose()?;
+            writer.disks.push(copy);
+        }
+        Ok(writer)
     }
 
-    /// Copies pages again, by number.
-    pub fn copy_again(&mut self, memory: &AddressSpace, pages: &[u64]) -> Result<(), SaveError> {
+    fn copy_disk(&self, number: usize, disk: &Disk) -> Result<DiskCopy, SaveError> {
+        let below = self.disk_below(number, disk)?;
+        let file = self.draft.create(&disk_name(number))?;
+        disk.take_since();
+        let map = ram::write_disk(disk, &below, &file)?;
+        Ok(DiskCopy { map, file, below })
+    }
+
+    /// Copies pages again, by number, and what was stored to disks meanwhile.
+    pub fn copy_again(
+        &mut self,
+        (memory, disks): (&AddressSpace, &[Arc<Disk>]),
+        pages: &[u64],
+    ) -> Result<(), SaveError> {
         let start = memory.range().start;
-        self.map = ram::rewrite(&self.map, &self.ram, &self.below, pages, |at, bytes| {
+        let below = (&self.below, Otherwise::Zeros);
+        self.map = ram::rewrite(&self.map, &self.ram, below, pages, |at, bytes| {
             Ok(memory.peek(start + pages[at] * PAGE, bytes)?)
         })?;
-        Ok(())
+        self.copy_disks_again(disks)
+    }
+
+    fn copy_disks_again(&mut self, disks: &[Arc<Disk>]) -> Result<(), SaveError> {
+        let copies = self.disks.iter_mut().zip(disks);
+        copies
+            .filter_map(|(copy, disk)| Some((copy.as_mut()?, disk)))
+            .try_for_each(|(copy, disk)| copy.copy_again(disk))
     }
 
     /// Takes in what is left to copy while the machine rests: `pages` by number, and what was written to disks.
@@ -89,18 +138,7 @@ impl Writer {
             memory.peek(start + page * PAGE, bytes)?;
         }
         self.late = pages;
-        for (number, disk) in disks.iter().enumerate() {
-            let layer = match disk.kept() {
-                Some(_) => {
-                    let below = self.disk_below(number, disk)?;
-                    let file = self.draft.create(&disk_name(number))?;
-                    Some((ram::write_disk(disk, &below, &file)?, file))
-                }
-                None => None,
-            };
-            self.disks.push(layer);
-        }
-        Ok(())
+        self.copy_disks_again(disks)
     }
 
     /// What is below of a disk, if that is a disk of the same size.
@@ -119,10 +157,11 @@ impl Writer {
     /// Writes what was taken in and makes it the snapshot.
     pub fn finish(self, content: &Content) -> Result<Saved, SaveError> {
         let Writer { dir, draft, ram, map, base, below, late, late_bytes, disks, pack } = self;
-        let map = ram::rewrite(&map, &ram, &below, &late, |at, bytes| {
+        let map = ram::rewrite(&map, &ram, (&below, Otherwise::Zeros), &late, |at, bytes| {
             bytes.copy_from_slice(&late_bytes[at * PAGE as usize..][..PAGE as usize]);
             Ok(())
         })?;
+        let disks = disks.into_iter().map(|copy| copy.map(|copy| (copy.map, copy.file))).collect();
         let below = base.as_deref().map(BaseRecord::of).transpose();
         let below = below.map_err(SaveError::host("find what is below", &dir))?;
         // What a disk of the guest held is not lost by a crash that the snapshot survives.

@@ -103,6 +103,11 @@ impl Disk {
         self.layers.as_ref().map(|layers| layers.read().kept())
     }
 
+    /// The clusters of a disk that leaves its image alone which may have been stored to since the last call.
+    pub fn take_since(&self) -> Clusters {
+        self.layers.as_ref().map_or_else(Clusters::default, |layers| layers.read().take_since())
+    }
+
     /// What a cluster of a disk that leaves its image alone reads as.
     pub fn read_cluster(&self, cluster: u64, bytes: &mut [u8]) -> io::Result<()> {
         match &self.layers {

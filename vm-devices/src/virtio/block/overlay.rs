@@ -66,6 +66,8 @@ pub(super) struct Layers {
     saved: Vec<Layer>,
     top: File,
     stored: Mutex<Clusters>,
+    /// Stored to since somebody asked. Taken with `stored` held.
+    since: Mutex<Clusters>,
 }
 
 /// Where a piece of the disk is.
@@ -77,7 +79,7 @@ enum Place<'a> {
 impl Layers {
     /// Over what was `saved`, the oldest first; `top` is an empty file.
     pub fn new(saved: Vec<Layer>, top: File) -> Layers {
-        Layers { saved, top, stored: Mutex::default() }
+        Layers { saved, top, stored: Mutex::default(), since: Mutex::default() }
     }
 
     /// The clusters that differ from the image, and so are what a snapshot keeps.
@@ -85,6 +87,12 @@ impl Layers {
         let mut kept = self.stored.lock().clone();
         self.saved.iter().flat_map(|layer| layer.clusters.iter()).for_each(|cluster| kept.insert(cluster));
         kept
+    }
+
+    /// The clusters that may have been stored to since the last call.
+    pub fn take_since(&self) -> Clusters {
+        let _nothing_stored = self.stored.lock();
+        std::mem::take(&mut *self.since.lock())
     }
 
     /// Fills `slices` from `offset` on; gives how many bytes there were, like a file.
@@ -151,6 +159,8 @@ impl Layers {
         }
         let mut stored = self.stored.lock();
         let (first, last) = (offset / CLUSTER, (offset + len - 1) / CLUSTER);
+        // Before, because a store that fails may have changed something.
+        (first..=last).for_each(|cluster| self.since.lock().insert(cluster));
         for cluster in [first, last] {
             let whole = offset <= cluster * CLUSTER && (cluster + 1) * CLUSTER <= offset + len;
             if !whole && !stored.contains(cluster) {
@@ -331,6 +341,10 @@ mod tests {
             let all: Vec<_> = (0..DISK / 512).map(|sector| (2, sector, 0, 0)).collect();
             play(&upper, &image, &mut model, &all);
             prop_assert!(content(&image) == before);
+            let since = middle.take_since();
+            prop_assert!(since.iter().all(|cluster| middle.kept().contains(cluster)));
+            prop_assert!(middle.kept().iter().all(|cluster| since.contains(cluster) || lower.kept().contains(cluster)));
+            prop_assert_eq!(middle.take_since().iter().count(), 0);
             for cluster in lower.kept().iter().chain(middle.kept().iter()) {
                 prop_assert!(upper.kept().contains(cluster));
             }
