@@ -227,7 +227,9 @@ mod tests {
             [0xfff5_0513, NOP, 0xfff5_0513, 0x0080_006f, 0xfff5_0513, 0x0001_0001, 0x0001_0001, 0x8067];
         let expected = [(0x100, 4, true), (0x108, 4, true), (0x110, 4, true), (0x11c, 4, true)];
         assert_eq!(blocks(&code, true), expected);
-        assert_eq!(blocks(&code, false).len(), 3, "a program that is not patched has it as it is");
+        // A program that is not patched has it as it is.
+        let expected = [(0x100, 4, true), (0x104, 12, true), (0x110, 4, true), (0x114, 12, false)];
+        assert_eq!(blocks(&code, false), expected);
     }
 
     #[test]
