@@ -11,13 +11,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use aot_builder::backend::{Backend, Options};
 use ed25519_dalek::SigningKey;
-use vm_cpu::aot::build::{SHARED_WORDS, assemble, plan};
+use vm_cpu::aot::build::{HOT, SHARED_WORDS, assemble, plan};
 use vm_cpu::aot::profile::Profile;
 use vm_cpu::aot::standing::Standing;
 use vm_cpu::aot::{About, CpuLevel, Store, image, keys, layout_hash};
 
-use crate::{build, file};
+use crate::file;
 
 /// Versions that stay in the store.
 const KEEP: usize = 2;
@@ -63,13 +64,15 @@ pub fn run(args: &Args) -> Result<String> {
     let key = own_key(&args.keys)?;
     let jobs = plan(&all, args.least);
     ensure!(!jobs.is_empty(), "no code ran {} times or more: expected some; see --least", args.least);
-    let made = build::compile(&jobs, 1)?;
+    let how = Options { backend: Backend::Auto, hot: HOT, jobs: Some(1) };
+    let cpu_level = CpuLevel::of_host();
+    let made = how.compile(&jobs, &cpu_level)?.made;
     let contents = assemble(jobs.into_iter().zip(made));
     let about = About {
         guest: args.guest.clone(),
         version: store.next_version(&args.guest)?,
         layout_hash: layout_hash(),
-        cpu_level: CpuLevel::of_host(),
+        cpu_level,
         shared_words: SHARED_WORDS,
     };
     let path = store.add(&image::write(&contents, &about, &key)?)?;

@@ -11,12 +11,13 @@ use std::collections::{HashMap, HashSet};
 
 use vm_mmu::PAGE;
 
+use super::lifted::Lifted;
 use super::profile::{Profile, ProfilePage};
 use super::unit::{AheadSite, AheadSlots, AheadUnit, Contents};
 use crate::interp::{Block, Blocks};
 use crate::isa::{self, Extensions, Insn, Op};
 use crate::jit::abi::Site;
-use crate::jit::compile::{CompileError, Compiler, Name};
+use crate::jit::compile::{CompileError, Compiler, Name, ways_in};
 use crate::jit::lift::{Binding, HELPER_WORDS, LINK_WORDS, Options, Place, space};
 use crate::jit::region::{Region, Surroundings};
 use crate::jit::sites::{Known, assign_slots, sites_of};
@@ -79,7 +80,7 @@ impl Surroundings for Facts {
 }
 
 /// Executions from which on a region has inline caches, and takes in what others have already.
-const HOT: u64 = 20_000;
+pub const HOT: u64 = 20_000;
 
 /// The regions of a profile that are worth a unit, hottest first, with their inline caches. Blocks that ran
 /// less than `least` times are left out.
@@ -197,20 +198,47 @@ impl Job {
         insns.filter(|insn| insn.op == right).for_each(|insn| insn.op = wrong);
     }
 
+    /// Executions of the region's hottest entry.
+    pub fn heat(&self) -> u64 {
+        self.region.heat
+    }
+
+    /// Lifts it, for another code generator than Cranelift's.
+    pub fn lift(&self, compiler: &mut Compiler) -> Lifted {
+        let mut links = Vec::new();
+        let (function, blocks) = compiler.lift(&self.region, self.place(&mut links));
+        Lifted::new(function, links, &blocks, &self.region)
+    }
+
+    /// What another code generator has made of it: code that begins with its function's, and what it names.
+    pub fn made(&self, lifted: &Lifted, mut code: Vec<u8>, names: Vec<Name>) -> Made {
+        let entries = ways_in(&mut code, self.region.entries().count());
+        let (entries, links) = (self.starts().zip(entries).collect(), lifted.links().to_vec());
+        // Whose code is whose is not known: all of it counts for the first instruction.
+        Made { code, entries, names, links, places: vec![(0, 0)] }
+    }
+
+    /// Offsets of its entries.
+    fn starts(&self) -> impl Iterator<Item = u16> + '_ {
+        self.region.entries().map(|at| self.region.blocks[at].offset as u16)
+    }
+
+    fn place<'a>(&'a self, links: &'a mut Vec<u16>) -> Place<'a> {
+        Place {
+            sites: &self.sites,
+            slots: self.slots,
+            binding: Binding::Ahead { links },
+            options: Options::default(),
+        }
+    }
+
     /// Compiles it for hosts like this one.
     pub fn compile(&self, compiler: &mut Compiler) -> Result<Made, CompileError> {
         let mut links = Vec::new();
-        let place = Place {
-            sites: &self.sites,
-            slots: self.slots,
-            binding: Binding::Ahead { links: &mut links },
-            options: Options::default(),
-        };
-        compiler.compile(&self.region, place)?;
-        let starts = self.region.entries().map(|at| self.region.blocks[at].offset as u16);
+        compiler.compile(&self.region, self.place(&mut links))?;
         Ok(Made {
             code: compiler.code.clone(),
-            entries: starts.zip(compiler.entries.iter().copied()).collect(),
+            entries: self.starts().zip(compiler.entries.iter().copied()).collect(),
             names: compiler.names.clone(),
             links,
             places: compiler.places.clone(),

@@ -22,6 +22,7 @@ mod index;
 pub mod keys;
 mod layout;
 mod level;
+pub mod lifted;
 pub mod profile;
 #[cfg(test)]
 mod sample;

@@ -54,6 +54,9 @@ impl Leave {
     }
 }
 
+/// Bytes from r15 on that generated code may read whenever it likes.
+pub const FRAME_BYTES: usize = size_of::<super::enter::Frame>();
+
 /// The words of a hart that only generated code and its helpers use.
 #[repr(C)]
 #[derive(Debug)]

@@ -10,7 +10,7 @@
 use cranelift_codegen::Context;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::ExternalName;
+use cranelift_codegen::ir::{self, ExternalName};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Final, FinalizedRelocTarget, MachSrcLoc};
@@ -110,33 +110,39 @@ impl Compiler {
         }
         self.code.clear();
         self.code.extend_from_slice(compiled.code_buffer());
-        self.ways_in(region.entries().count());
+        self.entries = ways_in(&mut self.code, region.entries().count());
         Ok(())
+    }
+
+    /// What `region` is lifted to, for another code generator, and the blocks of it that are the region's.
+    pub fn lift(&mut self, region: &Region, place: Place<'_>) -> (ir::Function, Vec<ir::Block>) {
+        self.context.clear();
+        let config = self.isa.frontend_config();
+        let blocks = lift::lift(&mut self.context.func, &mut self.builder, config, region, place);
+        (std::mem::replace(&mut self.context.func, ir::Function::new()), blocks)
     }
 
     /// What `region` is lifted to, as text.
     pub fn intermediate(&mut self, region: &Region, place: Place<'_>) -> String {
-        self.context.clear();
-        lift::lift(&mut self.context.func, &mut self.builder, self.isa.frontend_config(), region, place);
-        self.context.func.display().to_string()
+        self.lift(region, place).0.display().to_string()
     }
+}
 
-    fn ways_in(&mut self, entries: usize) {
-        self.entries.clear();
-        if entries == 1 {
-            self.entries.push(0);
-            return;
-        }
-        for number in 0..entries as u32 {
-            let at = self.code.len() as u32;
-            self.entries.push(at);
-            self.code.push(0xbe); // mov esi, number
-            self.code.extend_from_slice(&number.to_le_bytes());
-            self.code.push(0xe9); // jmp to the start
-            let back = -(at as i32 + 10);
-            self.code.extend_from_slice(&back.to_le_bytes());
-        }
+/// Appends a way in for each entry to the code of a unit; where they begin.
+pub(crate) fn ways_in(code: &mut Vec<u8>, entries: usize) -> Vec<u32> {
+    if entries == 1 {
+        return vec![0];
     }
+    let way_in = |number: u32| {
+        let at = code.len() as u32;
+        code.push(0xbe); // mov esi, number
+        code.extend_from_slice(&number.to_le_bytes());
+        code.push(0xe9); // jmp to the start
+        let back = -(at as i32 + 10);
+        code.extend_from_slice(&back.to_le_bytes());
+        at
+    };
+    (0..entries as u32).map(way_in).collect()
 }
 
 /// Whose code lies where: what is nobody's counts for whom it follows, and in front for the first.

@@ -34,6 +34,8 @@ pub struct RegionBlock {
     pub effects: Vec<Effects>,
     /// Offset of the first byte behind.
     pub end: u32,
+    /// Executions, where they are known.
+    pub heat: u64,
     /// Other code may jump here.
     pub entry: bool,
     /// Where control goes within the region.
@@ -149,8 +151,9 @@ impl Region {
         }
         returns.retain(|offset| insns.contains_key(offset));
         returns.truncate(RETURNS);
+        let heat = |offset: u32| blocks.known(page + u64::from(offset)).map_or(0, |block| around.heat(block));
         let mut region =
-            Region { page, blocks: cut(&insns, &leaders, &entries), returns, heat: around.heat(seed) };
+            Region { page, blocks: cut(&insns, &leaders, &entries, heat), returns, heat: around.heat(seed) };
         region.connect();
         region.find_cycles();
         super::live::analyse(&mut region);
@@ -312,6 +315,7 @@ fn cut(
     insns: &BTreeMap<u32, (Insn, Effects)>,
     leaders: &BTreeSet<u32>,
     entries: &BTreeSet<u32>,
+    heat: impl Fn(u32) -> u64,
 ) -> Vec<RegionBlock> {
     let starts = leaders.iter().copied().filter(|start| insns.contains_key(start));
     let whole = starts.map(|offset| {
@@ -320,6 +324,7 @@ fn cut(
             insns: Vec::new(),
             effects: Vec::new(),
             end: offset,
+            heat: heat(offset),
             entry: entries.contains(&offset),
             successors: Vec::new(),
             head: false,

@@ -119,14 +119,14 @@ pub fn unit_signature() -> Signature {
     signature
 }
 
-/// Fills `func` with the region's code.
+/// Fills `func` with the region's code; gives the blocks that are the region's, in their order.
 pub fn lift(
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
     config: cranelift_codegen::isa::TargetFrontendConfig,
     region: &Region,
     place: Place<'_>,
-) {
+) -> Vec<ir::Block> {
     func.signature = unit_signature();
     let mut next = 0;
     let mut kind = |name: &str| {
@@ -148,7 +148,7 @@ pub fn lift(
     b.switch_to_block(start);
     b.seal_block(start);
     let hart = b.ins().get_pinned_reg(I64);
-    let &[page, entry] = b.block_params(start) else { return };
+    let &[page, entry] = b.block_params(start) else { return Vec::new() };
     b.ins().store(kinds.state, page, hart, native!(page));
     let unit_sig = b.import_signature(unit_signature());
     let count = b.declare_var(I64);
@@ -183,8 +183,10 @@ pub fn lift(
         lifter.block(at);
         lifter.first_insn += region.blocks[at].insns.len();
     }
+    let blocks = std::mem::take(&mut lifter.blocks);
     lifter.b.seal_all_blocks();
     lifter.b.finalize(config);
+    blocks
 }
 
 impl Lifter<'_, '_> {

@@ -1,0 +1,4 @@
+//! What `aot-builder` makes code with: see [`backend`].
+
+pub mod backend;
+pub mod llvm;
