@@ -364,8 +364,9 @@ pub struct Jit(pub Option<JitConfig>);
 
 impl Jit {
     /// The options after `on`.
-    pub const KEYS: [&str; 13] = [
+    pub const KEYS: [&str; 14] = [
         "threshold",
+        "calm",
         "quick",
         "threads",
         "queue",
@@ -399,6 +400,7 @@ impl FromStr for Jit {
             let (key, value) = field.split_once('=').unwrap_or((field, ""));
             match key {
                 "threshold" => config.threshold = number(key, value, 1..=u64::MAX)?,
+                "calm" => config.calm = number(key, value, 1..=u64::MAX)?,
                 "quick" if value == "off" => config.quick = None,
                 "quick" => config.quick = Some(number(key, value, 1..=u64::MAX)?),
                 "threads" => config.threads = number(key, value, 1..=64)? as usize,

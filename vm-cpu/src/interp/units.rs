@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::blocks::BlockId;
+use super::blocks::{Block, BlockId};
 use super::canary::Canary;
 use crate::hart::{Core, Exit};
+use crate::isa::effects::Effects;
 use crate::jit::abi::Leave;
 use crate::jit::enter;
 use crate::jit::region::Region;
@@ -16,6 +17,8 @@ use vm_mmu::PAGE;
 const PATIENCE: u64 = 64;
 /// A region that was not made is asked for anew when its block has run so many times as often.
 const AGAIN: u64 = 8;
+/// A block that is this part of what runs has its region at the threshold.
+const SHARE: u64 = 32;
 
 /// What comes after a unit.
 pub(super) enum Next {
@@ -221,7 +224,7 @@ impl Engine {
     fn translate(&mut self, core: &mut Core, jit: &Jit, id: BlockId) {
         let block = self.blocks.get(id);
         let (heat, page) = (block.heat, block.gpa & !(PAGE - 1));
-        if !jit.translate(&mut self.quick, &self.blocks, block) {
+        if !jit.translate(&mut self.quick, &self.blocks, block, core.retired) {
             self.blocks.get_mut(id).ask = heat * AGAIN;
             return;
         }
@@ -239,24 +242,37 @@ impl Engine {
     #[cold]
     fn ask_for_region(&mut self, core: &mut Core, id: BlockId) {
         let Some(jit) = self.jit.clone() else { return };
-        let block = self.blocks.get(id);
+        let (block, now) = (self.blocks.get(id), core.retired);
         let (gpa, asked, heat) = (block.gpa, block.asked, jit.heat(block));
         let threshold = jit.config().threshold;
         if heat < threshold {
-            return jit.ask_again(gpa, threshold - heat);
+            return jit.ask_again(gpa, threshold - heat, now);
         }
         if asked != 0 && heat < asked * AGAIN {
-            return jit.ask_again(gpa, asked * AGAIN - heat);
+            return jit.ask_again(gpa, asked * AGAIN - heat, now);
+        }
+        if heat < threshold.saturating_mul(jit.config().calm) && !self.is_worth_it(&jit, block, now) {
+            return jit.ask_again(gpa, threshold, now);
         }
         if !jit.has_room() {
-            return jit.ask_again(gpa, PATIENCE * PATIENCE);
+            return jit.ask_again(gpa, PATIENCE * PATIENCE, now);
         }
         core.lend_fpu(jit.config().wait);
         if let Some(region) = Region::discover(&self.blocks, block, &*jit) {
             jit.request(region);
         }
         self.blocks.get_mut(id).asked = heat;
-        jit.ask_again(gpa, heat * (AGAIN - 1));
+        jit.ask_again(gpa, heat * (AGAIN - 1), now);
+    }
+
+    /// Whether a block that has run as often as the threshold says should have its region now, rather than when it
+    /// has run far more often: if it is a good part of what runs, so that it is likely to go on, or if the quick tier
+    /// leaves some of it to helpers.
+    fn is_worth_it(&self, jit: &Jit, block: &Block, now: u64) -> bool {
+        let code = self.blocks.code(block);
+        let spent = jit.config().threshold.saturating_mul(code.len() as u64);
+        spent.saturating_mul(SHARE) >= jit.took(block.gpa, now)
+            || code.iter().any(|insn| Effects::of(insn).float.is_some())
     }
 }
 

@@ -31,6 +31,8 @@ use crate::lockstep::Lockstep;
 pub struct JitConfig {
     /// Executions of a block after which the region around it is compiled.
     pub threshold: u64,
+    /// So many times as many, if it has code of the quick tier and is not much of what runs.
+    pub calm: u64,
     /// Executions after which a block gets code of the quick tier, if any does.
     pub quick: Option<u64>,
     /// Threads that compile.
@@ -63,13 +65,14 @@ impl Default for JitConfig {
         let cores = thread::available_parallelism().map_or(1, |n| n.get());
         JitConfig {
             threshold: 64_000,
+            calm: 8,
             quick: Some(32),
             threads: (cores / 2).clamp(1, 4),
             queue: 256,
             options: Options::default(),
             wait: false,
             long_zone: 48 << 20,
-            short_zone: 16 << 20,
+            short_zone: 64 << 20,
             lockstep: None,
             canary: None,
             profile: false,
@@ -395,9 +398,15 @@ impl Jit {
         Surroundings::heat(self, block)
     }
 
-    /// The block at `gpa` of the quick tier asks again after `left` more executions.
-    pub(crate) fn ask_again(&self, gpa: u64, left: u64) {
-        self.quick.heat.again(gpa, left);
+    /// The block at `gpa` of the quick tier asks again after `left` more executions; the hart has retired `now`
+    /// instructions.
+    pub(crate) fn ask_again(&self, gpa: u64, left: u64, now: u64) {
+        self.quick.heat.again(gpa, left, now);
+    }
+
+    /// Instructions retired since the block at `gpa` of the quick tier last asked.
+    pub(crate) fn took(&self, gpa: u64, now: u64) -> u64 {
+        self.quick.heat.took(gpa, now)
     }
 
     /// Kills the units of a page whose bytes are no longer in memory.

@@ -78,6 +78,8 @@ struct Writer<'a> {
     heat: &'a Heat,
     /// Executions after which a block is looked at.
     patience: u64,
+    /// Instructions that the hart has retired.
+    now: u64,
     hot: &'a mut Code,
     cold: &'a mut Code,
     groups: &'a mut Groups,
@@ -213,6 +215,7 @@ mod tests {
             effects: &effects,
             heat: &heat,
             patience: 100,
+            now: 0,
             hot: &mut room.hot,
             cold: &mut room.cold,
             groups: &mut room.groups,

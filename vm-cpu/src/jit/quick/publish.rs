@@ -14,7 +14,7 @@ use crate::lockstep::Lockstep;
 
 impl Quick {
     /// Writes the code of the blocks that were chosen. False if that is not possible.
-    fn translate(&mut self, unit: &Unit, number: u32, jit: &Jit) -> bool {
+    fn translate(&mut self, unit: &Unit, number: u32, jit: &Jit, now: u64) -> bool {
         let Quick { chosen, effects, hot, cold, groups, jumps, links, cold_links, bodies, entries, .. } =
             self;
         hot.bytes.clear();
@@ -32,6 +32,7 @@ impl Quick {
             effects,
             heat: &jit.quick.heat,
             patience: jit.config().threshold,
+            now,
             hot,
             cold,
             groups,
@@ -70,22 +71,23 @@ impl Quick {
 }
 
 impl Jit {
-    /// Translates the block `seed` and what it leads to. Whether there is a unit now.
-    pub(crate) fn translate(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block) -> bool {
+    /// Translates the block `seed` and what it leads to, for a hart that has retired `now` instructions. Whether
+    /// there is a unit now.
+    pub(crate) fn translate(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block, now: u64) -> bool {
         let start = Instant::now();
-        let made = self.make(quick, blocks, seed).is_some();
+        let made = self.make(quick, blocks, seed, now).is_some();
         self.quick.spent(start.elapsed());
         made
     }
 
-    fn make(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block) -> Option<()> {
+    fn make(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block, now: u64) -> Option<()> {
         let memory = self.memory.upgrade()?;
         let taken = |gpa| self.cache.lookup(gpa).is_some();
         let sites = self.with_beside(|beside| quick.select(blocks, seed, taken, beside))?;
         let page = seed.gpa & !(PAGE - 1);
         let unit = Unit { page, sites, slots: None, quick: true, _lease: None };
         let mut ticket = self.cache.reserve()?;
-        if !quick.translate(&unit, ticket.number(), self) {
+        if !quick.translate(&unit, ticket.number(), self, now) {
             return None;
         }
         quick.connect(self, &mut ticket);
