@@ -21,6 +21,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::huge::HUGE;
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate, memfd_create,
 };
@@ -28,10 +29,14 @@ use rustix::io::{Errno, pread, pwrite};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 const PAGE: usize = 4096;
+/// A place in the address space, and no memory.
+const NOWHERE: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
 
 /// See the module.
 pub struct Arena {
     file: OwnedFd,
+    /// The addresses that were taken: so many more that a huge page of the file can be one of the mapping.
+    whole: usize,
     base: usize,
     len: usize,
 }
@@ -42,12 +47,24 @@ impl Arena {
         let file = create()?;
         ftruncate(&file, len as u64)?;
         fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-        // SAFETY: a new mapping at a place of the kernel's choice; it aliases no Rust object, and
-        // nothing here makes references into it.
-        let base = unsafe {
-            mmap(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::EXEC, MapFlags::SHARED, &file, 0)?
+        // SAFETY: a new mapping at a place of the kernel's choice, and one over it that lies inside; they alias no
+        // Rust object, and nothing here makes references into them.
+        let (whole, base) = unsafe {
+            let whole = mmap_anonymous(ptr::null_mut(), len + HUGE, ProtFlags::empty(), NOWHERE)?;
+            let base = ptr::with_exposed_provenance_mut(whole.expose_provenance().next_multiple_of(HUGE));
+            (
+                whole,
+                mmap(
+                    base,
+                    len,
+                    ProtFlags::READ | ProtFlags::EXEC,
+                    MapFlags::SHARED | MapFlags::FIXED,
+                    &file,
+                    0,
+                )?,
+            )
         };
-        Ok(Self { file, base: base.addr(), len })
+        Ok(Self { file, whole: whole.addr(), base: base.addr(), len })
     }
 
     /// Host address of byte `offset`.
@@ -92,6 +109,16 @@ impl Arena {
     pub fn resident(&self) -> u64 {
         const BLOCK: u64 = 512;
         fstat(&self.file).map_or(0, |stat| stat.st_blocks.cast_unsigned() * BLOCK)
+    }
+
+    /// Has the host gather a range, which holds code that runs, into huge pages.
+    pub fn collapse(&self, offset: u64, len: usize) -> io::Result<()> {
+        let at = ptr::with_exposed_provenance_mut(self.base + offset as usize);
+        // SAFETY: the range is inside the mapping, whose bytes stay what they are.
+        match unsafe { libc::madvise(at, len, libc::MADV_COLLAPSE) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Gives the memory of a range back to the host; it reads as zeroes.
@@ -163,10 +190,10 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // SAFETY: `base` and `len` are those of the mapping made in `new`, unmapped only here. Whoever
+        // SAFETY: `whole` and `len` are those of the mappings made in `new`, unmapped only here. Whoever
         // runs code in it holds a `Reader`, and with it the cache that owns this.
         // A refusal would leave the mapping in place, which harms nobody.
-        let _ = unsafe { munmap(ptr::with_exposed_provenance_mut(self.base), self.len) };
+        let _ = unsafe { munmap(ptr::with_exposed_provenance_mut(self.whole), self.len + HUGE) };
     }
 }
 

@@ -219,6 +219,7 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
             swept_bytes: tally.swept_bytes.get(),
             regretted_bytes: tally.regretted_bytes.get(),
             segments_freed: tally.segments_freed.get(),
+            huge_pages: tally.huge_pages.get(),
             sweep_time: tally.sweep_time.durations(),
             epochs: tally.graces.get(),
             epoch_time: tally.grace_time.durations(),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::core::Core;
 use crate::heat::Windows;
+use crate::huge::Huge;
 use crate::slab::NONE;
 use crate::sweep::Sweeper;
 use crate::sync::Ordering;
@@ -27,6 +28,7 @@ pub struct Collector {
     slice: Duration,
     windows: Windows,
     sweeper: Sweeper,
+    huge: Huge,
     grace: u64,
     started: Option<Instant>,
     /// First dead translation and first unused cell of the grace that runs, or has passed.
@@ -45,6 +47,7 @@ impl Collector {
             slice: config.slice,
             windows: Windows::new(config.window, core.zones.count()),
             sweeper: Sweeper::new(config),
+            huge: Huge::new(if config.huge { core.zones.size() } else { 0 }),
             grace: 0,
             started: None,
             translations: NONE,
@@ -64,6 +67,9 @@ impl Collector {
             || self.windows.step(core, end)
             || self.sweeper.step(core, end, self.is_settled(core), &mut self.left);
         self.start_grace(core);
+        if !more {
+            self.huge.step(core);
+        }
         if self.started.is_some() && !self.has_passed(core) {
             kick();
             return more;

@@ -23,6 +23,8 @@ pub struct Config {
     pub threshold: u8,
     /// Work that one call of `poll` does at most, about.
     pub slice: Duration,
+    /// Code that stays lies in huge pages of the host, where it has some.
+    pub huge: bool,
 }
 
 impl Default for Config {
@@ -36,6 +38,7 @@ impl Default for Config {
             window: Duration::from_millis(200),
             threshold: 85,
             slice: Duration::from_micros(500),
+            huge: true,
         }
     }
 }

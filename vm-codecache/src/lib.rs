@@ -57,6 +57,7 @@ mod granules;
 mod hash;
 mod heat;
 mod histogram;
+mod huge;
 mod index;
 mod limbo;
 mod reader;

@@ -53,6 +53,8 @@ pub struct Tally {
     pub kicks: Count,
     /// Segments whose memory went back.
     pub segments_freed: Count,
+    /// Huge pages made.
+    pub huge_pages: Count,
     /// From choosing a segment until nothing lived in it.
     pub sweep_time: Histogram,
     /// From the start of a grace until it passed.
@@ -153,6 +155,8 @@ pub struct Counters {
     pub regretted_bytes: u64,
     /// Segments whose memory went back to the host.
     pub segments_freed: u64,
+    /// Times that code was gathered into a huge page of the host.
+    pub huge_pages: u64,
     /// From choosing a segment to sweep until nothing lived in it.
     pub sweep_time: Durations,
     /// Graces that passed.

@@ -49,6 +49,7 @@ Options of --jit on, as in --jit on,threshold=500,float=off:
   quick=N       executions after which a block is translated at once; quick=off: none is
   threads=N     threads that compile; queue=N: regions that may wait for them
   short=SIZE    memory for quickly made code; long=SIZE: for optimised code; from 512K
+  huge=off      do not gather code into huge pages of the host
   group=off     check each memory access by itself, not several by one base register at once
   slots=off     no inline cache at a memory access
   beside=off    leave stores to pages that hold code to helpers

@@ -364,7 +364,7 @@ pub struct Jit(pub Option<JitConfig>);
 
 impl Jit {
     /// The options after `on`.
-    pub const KEYS: [&str; 14] = [
+    pub const KEYS: [&str; 15] = [
         "threshold",
         "calm",
         "quick",
@@ -372,6 +372,7 @@ impl Jit {
         "queue",
         "short",
         "long",
+        "huge",
         "group",
         "slots",
         "beside",
@@ -407,6 +408,7 @@ impl FromStr for Jit {
                 "queue" => config.queue = number(key, value, 1..=1 << 20)? as usize,
                 "short" => config.short_zone = zone(value)?,
                 "long" => config.long_zone = zone(value)?,
+                "huge" => config.huge = switch(key, value)?,
                 "group" => config.options.group = switch(key, value)?,
                 "slots" => config.options.slots = switch(key, value)?,
                 "beside" => config.options.beside = switch(key, value)?,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::blocks::{Block, BlockId};
+use super::blocks::{Block, BlockId, CROWDED};
 use super::canary::Canary;
 use crate::hart::{Core, Exit};
 use crate::isa::effects::Effects;
 use crate::jit::abi::Leave;
 use crate::jit::enter;
 use crate::jit::region::Region;
-use crate::jit::{Jit, Participant};
+use crate::jit::{Jit, Participant, Translated};
 use vm_mmu::PAGE;
 
 /// How often a block looks for the unit it asked for.
@@ -69,8 +69,7 @@ impl Engine {
     pub(super) fn run_unit(&mut self, core: &mut Core, id: BlockId) -> Next {
         let block = self.blocks.get_mut(id);
         let Some(code) = enter::target(block.cell) else {
-            // It died: begin to count anew.
-            (block.cell, block.asked, block.ask) = (0, 0, block.heat + PATIENCE);
+            block.set_cell(0);
             return Next::Here;
         };
         core.tally.entries += 1;
@@ -166,9 +165,10 @@ impl Engine {
             return;
         }
         if let Some(cell) = jit.lookup(block.gpa) {
-            let block = self.blocks.get_mut(id);
-            (block.cell, block.ask) = (cell, u64::MAX);
-            return;
+            return self.blocks.get_mut(id).set_cell(cell);
+        }
+        if block.native {
+            return self.blocks.get_mut(id).set_cell(0);
         }
         let gpa = block.gpa;
         if jit.has_image() && self.bind(core, &jit, id) {
@@ -224,15 +224,20 @@ impl Engine {
     fn translate(&mut self, core: &mut Core, jit: &Jit, id: BlockId) {
         let block = self.blocks.get(id);
         let (heat, page) = (block.heat, block.gpa & !(PAGE - 1));
-        if !jit.translate(&mut self.quick, &self.blocks, block, core.retired) {
-            self.blocks.get_mut(id).ask = heat * AGAIN;
+        let ask = match jit.translate(&mut self.quick, &self.blocks, block, core.retired) {
+            Translated::Now => None,
+            Translated::Later => Some(heat + CROWDED),
+            Translated::Not => Some(heat * AGAIN),
+        };
+        if let Some(ask) = ask {
+            self.blocks.get_mut(id).ask = ask;
             return;
         }
         for gpa in self.quick.addresses(page) {
             if let Some(cell) = jit.lookup(gpa)
                 && let Some(block) = self.blocks.known_mut(gpa)
             {
-                (block.cell, block.ask) = (cell, u64::MAX);
+                block.set_cell(cell);
             }
         }
         core.jumps.set_cell(core.pc, self.blocks.get(id).cell);

@@ -26,6 +26,6 @@ pub(crate) mod slots;
 pub(crate) mod strays;
 
 pub(crate) use self::enter::Participant;
-pub(crate) use self::quick::Quick;
 pub use self::quick::QuickStats;
+pub(crate) use self::quick::{Quick, Translated};
 pub use self::service::{Jit, JitConfig, JitError, JitStats};

@@ -47,6 +47,8 @@ pub struct JitConfig {
     pub long_zone: usize,
     /// Size of its short-lived zone, where quickly made code goes, in bytes.
     pub short_zone: usize,
+    /// Code that stays lies in huge pages of the host.
+    pub huge: bool,
     /// Units run in lock-step with the interpreter.
     pub lockstep: Option<Lockstep>,
     /// The image is new: one in so many entries into its code is compared with the interpreter, on a machine of
@@ -73,6 +75,7 @@ impl Default for JitConfig {
             wait: false,
             long_zone: 48 << 20,
             short_zone: 64 << 20,
+            huge: true,
             lockstep: None,
             canary: None,
             profile: false,
@@ -223,7 +226,8 @@ impl Jit {
         let stable = image
             .as_ref()
             .map_or(0, |image| image.text().len() + image.words() as usize * 8 + 2 * PAGE as usize);
-        let zones = Config { long: config.long_zone, short: config.short_zone, stable, ..Config::default() };
+        let JitConfig { long_zone: long, short_zone: short, huge, .. } = config;
+        let zones = Config { long, short, stable, huge, ..Config::default() };
         let cache = Arc::new(CodeCache::new(&zones, enter::stub())?);
         let ahead = image.map(|image| Ahead::new(image, &cache)).transpose()?;
         let queue =

@@ -32,6 +32,7 @@ use self::emit::NotCovered;
 use self::exits::{Jump, Target};
 use self::heat::Heat;
 use self::memory::Groups;
+pub(crate) use self::publish::Translated;
 use self::registers::Registers;
 use self::select::Chosen;
 pub(crate) use self::shared::QuickShared;

@@ -12,6 +12,20 @@ use crate::interp::{Block, Blocks, granule_mask};
 use crate::jit::service::{Jit, Unit};
 use crate::lockstep::Lockstep;
 
+/// Code that nearly every unit fits into: there is no point in making one before there is room.
+const ROOM: usize = 8 << 10;
+
+/// Whether there is a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Translated {
+    /// From now on.
+    Now,
+    /// When the cache has room.
+    Later,
+    /// There will be none as long as the code is what it is.
+    Not,
+}
+
 impl Quick {
     /// Writes the code of the blocks that were chosen. False if that is not possible.
     fn translate(&mut self, unit: &Unit, number: u32, jit: &Jit, now: u64) -> bool {
@@ -73,14 +87,18 @@ impl Quick {
 impl Jit {
     /// Translates the block `seed` and what it leads to, for a hart that has retired `now` instructions. Whether
     /// there is a unit now.
-    pub(crate) fn translate(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block, now: u64) -> bool {
+    pub(crate) fn translate(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block, now: u64) -> Translated {
+        if !self.cache.has_room(Zone::Short, ROOM) {
+            self.want_room();
+            return Translated::Later;
+        }
         let start = Instant::now();
-        let made = self.make(quick, blocks, seed, now).is_some();
+        let made = self.make(quick, blocks, seed, now);
         self.quick.spent(start.elapsed());
-        made
+        made.unwrap_or(Translated::Not)
     }
 
-    fn make(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block, now: u64) -> Option<()> {
+    fn make(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block, now: u64) -> Option<Translated> {
         let memory = self.memory.upgrade()?;
         let taken = |gpa| self.cache.lookup(gpa).is_some();
         let sites = self.with_beside(|beside| quick.select(blocks, seed, taken, beside))?;
@@ -115,7 +133,7 @@ impl Jit {
             Err(Full::Stale) => return None,
             Err(_) => {
                 self.want_room();
-                return None;
+                return Some(Translated::Later);
             }
         }
         if let Some(collector) = &self.collector {
@@ -128,6 +146,6 @@ impl Jit {
             );
         }
         self.quick.made(insns, bytes);
-        Some(())
+        Some(Translated::Now)
     }
 }
