@@ -34,7 +34,7 @@ pub enum Backend {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// What compiles: LLVM 19 runs as child processes, opt-19 and llc-19
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_enum, default_value = "cranelift")]
     pub backend: Backend,
     /// Code that ran as often as this is compiled by LLVM
     #[arg(long, value_name = "N", default_value_t = HOT)]

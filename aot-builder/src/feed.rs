@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<String> {
     let key = own_key(&args.keys)?;
     let jobs = plan(&all, args.least);
     ensure!(!jobs.is_empty(), "no code ran {} times or more: expected some; see --least", args.least);
-    let how = Options { backend: Backend::Auto, hot: HOT, jobs: Some(1) };
+    let how = Options { backend: Backend::Cranelift, hot: HOT, jobs: Some(1) };
     let cpu_level = CpuLevel::of_host();
     let made = how.compile(&jobs, &cpu_level)?.made;
     let contents = assemble(jobs.into_iter().zip(made));
