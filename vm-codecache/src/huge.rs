@@ -66,3 +66,45 @@ fn settled(core: &Core, at: usize) -> Option<u64> {
     }
     Some(stamp)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::zone::Purpose;
+
+    /// Times that the host was asked.
+    fn asked(huge: &Huge, core: &Core) -> u64 {
+        core.tally.huge_pages.get() + u64::from(huge.refused)
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
+    fn what_is_full_is_gathered_once_and_again_when_it_is_filled_anew() {
+        let config = Config { short: 2 * HUGE, long: 2 * HUGE, stable: 0, ..Config::default() };
+        let core = Core::new(&config, 0x1000).unwrap();
+        let (mut huge, size) = (Huge::new(core.zones.size()), core.zones.segment_size());
+        let fill = |count: usize| {
+            let allot = |_| core.zones.allot(Zone::Short, Purpose::Fresh, size, |_| ()).unwrap();
+            (0..count).map(allot).collect::<Vec<_>>()
+        };
+        let pieces = fill(HUGE / size);
+        pieces.iter().for_each(|piece| core.arena.write(piece.offset(), &vec![0x90; size]).unwrap());
+        huge.step(&core);
+        assert_eq!(asked(&huge, &core), 0, "the last segment is still open");
+        fill(1);
+        huge.step(&core);
+        huge.step(&core);
+        assert_eq!(asked(&huge, &core), 1);
+        let mut code = [0; 2];
+        core.arena.read(pieces[1].offset(), &mut code).unwrap();
+        assert_eq!(code, [0x90; 2], "code stays what it is");
+        let emptied = |segment| core.zones.free(segment);
+        core.zones.drop_piece(pieces[3], emptied);
+        huge.step(&core);
+        assert_eq!(asked(&huge, &core), 1, "there is a hole in it");
+        fill(2);
+        huge.step(&core);
+        assert_eq!(asked(&huge, &core), 2);
+    }
+}
