@@ -1,4 +1,4 @@
-//! Huge pages for code: what the host fetches from a few megabytes of small pages, it mostly waits for.
+//! Huge pages for code: megabytes of it take more small pages than the host's TLB has entries.
 //!
 //! ```text
 //!  2 MiB of the arena │ seg │ seg │ … │ seg │   all closed, none collapsed since it was opened
@@ -18,7 +18,7 @@ const REFUSALS: u32 = 4;
 
 /// See the module.
 pub struct Huge {
-    /// What each huge page held when it was made: the sum of when its segments were opened.
+    /// What each huge page held when the host was last asked for it, see [`settled`]; 0 if it never was.
     made: Vec<u64>,
     next: usize,
     refused: u32,
@@ -49,7 +49,8 @@ impl Huge {
     }
 }
 
-/// What the huge page `at` holds, if all its segments are in use and no longer written.
+/// What the huge page `at` holds, if all its segments are in use and no longer written: the sum of when they were
+/// opened, and never 0.
 fn settled(core: &Core, at: usize) -> Option<u64> {
     let size = core.zones.segment_size();
     let segments = (at * HUGE / size) as u32..((at + 1) * HUGE / size) as u32;
