@@ -177,10 +177,14 @@ impl Core {
             return false;
         }
         // Others of the unit may be like it.
+        let useless = |slot: &Slot| {
+            let misses = u32::from(slot.misses);
+            misses > u32::from(MISSES) / 4 && now.wrapping_sub(slot.since) < misses * PER_MISS
+        };
         let first = slot.first;
         let header = &slots[usize::from(first)];
         let (number, end) = (header.addend, usize::from(first) + header.len as usize);
-        let often = |at: &usize| slots.get(*at).is_some_and(|slot| slot.misses > MISSES / 4);
+        let often = |at: &usize| slots.get(*at).is_some_and(useless);
         let mut sites: Vec<u16> = (usize::from(first) + 1..end).filter(often).map(|at| at as u16).collect();
         sites.push(site.slot);
         self.misfit = Some(Misfit::Roaming { number: number as u32, slots: sites });

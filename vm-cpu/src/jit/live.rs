@@ -3,7 +3,7 @@
 //! Registers are bits of a `u64`: x in the low half, f in the high half. Whatever may leave the unit
 //! stores the registers that are dirty there, so leaving is a use of them.
 
-use super::lift::leaves_raw;
+use super::lift::{computes, leaves_raw};
 use super::region::{Region, RegionBlock};
 use crate::isa::effects::Effects;
 
@@ -28,7 +28,8 @@ struct Summary {
 /// Fills in [`RegionBlock::dirty`] and [`RegionBlock::live`].
 pub fn analyse(region: &mut Region) {
     spread_dirt(region);
-    agree_on_raw(region);
+    spread_raw(region);
+    agree_on_computed(region);
     let summaries: Vec<Summary> = region.blocks.iter().map(summary).collect();
     let mut changed = true;
     while changed {
@@ -57,29 +58,50 @@ fn spread_dirt(region: &mut Region) {
     }
 }
 
-/// Fills in [`RegionBlock::raw`]: a register is raw where a block begins if it is on every way there, and
-/// exact where code outside may come in.
-fn agree_on_raw(region: &mut Region) {
-    let may_be_raw = |block: &RegionBlock| if block.entry { 0 } else { (block.dirty >> 32) as u32 };
-    region.blocks.iter_mut().for_each(|block| block.raw = may_be_raw(block));
-    let mut changed = true;
-    while changed {
-        changed = false;
-        for at in 0..region.blocks.len() {
-            let out = raw_after(&region.blocks[at]);
-            for to in region.blocks[at].successors.clone() {
-                changed |= region.blocks[to].raw & !out != 0;
-                region.blocks[to].raw &= out;
+/// Fills in [`RegionBlock::raw`], what some way there may have left raw, and [`RegionBlock::mixed`]: what not
+/// every way has. Code outside brings images.
+fn spread_raw(region: &mut Region) {
+    let mut results: Vec<u32> =
+        region.blocks.iter().map(|block| if block.entry { 0 } else { u32::MAX }).collect();
+    let mut work: Vec<usize> = (0..region.blocks.len()).collect();
+    while let Some(at) = work.pop() {
+        let block = &region.blocks[at];
+        let raw = block.effects.iter().fold(block.raw, |raw, effects| {
+            let raw = if stores_first(block, effects) { 0 } else { raw };
+            raw & !effects.f_written | leaves_raw(effects)
+        });
+        let step = |results: u32, effects: &Effects| results & !effects.f_written | leaves_raw(effects);
+        let result = block.effects.iter().fold(results[at], step);
+        for to in block.successors.clone() {
+            if raw & !region.blocks[to].raw != 0 || results[to] & !result != 0 {
+                region.blocks[to].raw |= raw;
+                results[to] &= result;
+                work.push(to);
             }
         }
     }
+    for (block, results) in region.blocks.iter_mut().zip(results) {
+        block.mixed = block.raw & !results;
+    }
 }
 
-fn raw_after(block: &RegionBlock) -> u32 {
-    block.effects.iter().fold(block.raw, |raw, effects| {
-        let raw = if stores_first(block, effects) { 0 } else { raw };
-        raw & !effects.f_written | leaves_raw(effects)
-    })
+/// Fills in [`RegionBlock::computed`]. What leaves the unit computes every register that is dirty.
+fn agree_on_computed(region: &mut Region) {
+    region.blocks.iter_mut().for_each(|block| block.computed = u32::MAX);
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for at in (0..region.blocks.len()).rev() {
+            let block = &region.blocks[at];
+            let behind = block.successors.iter().fold(u32::MAX, |all, &to| all & region.blocks[to].computed);
+            let computed = block.effects.iter().rev().fold(behind, |after, effects| {
+                let before = if stores_first(block, effects) { u32::MAX } else { computes(effects) };
+                after & !effects.f_written | before
+            });
+            changed |= computed != block.computed;
+            region.blocks[at].computed = computed;
+        }
+    }
 }
 
 /// Registers that are dirty before and after each instruction of a block.

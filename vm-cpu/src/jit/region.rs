@@ -48,8 +48,12 @@ pub struct RegionBlock {
     pub live: u64,
     /// Registers that may differ from the hart's state when the block begins.
     pub dirty: u64,
-    /// FP registers that hold what an operation left, when the block begins: the others hold exact images.
+    /// FP registers that may hold what an operation left, when the block begins: the others hold exact images.
     pub raw: u32,
+    /// Those of them that may hold an exact image too, which may be one of a NaN.
+    pub mixed: u32,
+    /// FP registers whose value, as it is when the block begins, is computed before it goes.
+    pub computed: u32,
 }
 
 /// Code to be compiled as one unit.
@@ -169,6 +173,19 @@ impl Region {
     /// The blocks that other code may jump to, in the order of their ways in.
     pub fn entries(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.blocks.len()).filter(|&at| self.blocks[at].entry)
+    }
+
+    /// Whether every way to the block `to` leads through the block `through`, which is another.
+    pub fn leads(&self, through: usize, to: usize) -> bool {
+        let mut seen = vec![false; self.blocks.len()];
+        seen[through] = true;
+        let mut work: Vec<usize> = self.entries().filter(|&at| at != through).collect();
+        while let Some(at) = work.pop() {
+            if !std::mem::replace(&mut seen[at], true) {
+                work.extend(&self.blocks[at].successors);
+            }
+        }
+        to != through && !seen[to]
     }
 
     /// Number of instructions.
@@ -332,6 +349,8 @@ fn cut(
             live: 0,
             dirty: 0,
             raw: 0,
+            mixed: 0,
+            computed: 0,
         };
         while let Some(&(insn, effects)) = insns.get(&block.end) {
             block.insns.push(Insn { at: ((block.end - offset) / 2) as u8, ..insn });

@@ -1,8 +1,9 @@
 //! Floating point on the host's FPU, where [`facts`](crate::fp::facts) says that it is exact.
 //!
 //! An FP register is a variable that holds its raw image. Results of arithmetic may be NaNs with a
-//! payload: they are made canonical where somebody could see it (stores, moves, the hart's state), and
-//! at the end of a block unless all that follows expects them as they are. Flags gather in MXCSR.
+//! payload: they are made canonical where somebody could see it (stores, moves, the hart's state). An image
+//! that was loaded has to stay as it is. Where ways meet that bring the one and the other, a mask says at run
+//! time which it is. Flags gather in MXCSR.
 //!
 //! **Invariant.** Host operations are pure to the compiler, but their flags are not: a result that
 //! nobody uses is put in the hart's sink, so that the operation is done, and an operation whose operands
@@ -19,6 +20,7 @@ use crate::isa::effects::Effects;
 use crate::isa::emit::{Fmt, Fp, Int, Mem, Rm, Size};
 use crate::jit::abi::native;
 use crate::jit::enter::Helper;
+use crate::jit::region::RegionBlock;
 
 /// The canonical NaNs.
 const NAN_D: u64 = 0x7ff8_0000_0000_0000;
@@ -30,6 +32,8 @@ const BOX: i64 = -1 << 32;
 pub(super) struct State {
     /// Registers that may hold a NaN that is not canonical.
     raw: u32,
+    /// Those of them of which the unit's mask says whether they hold an operation's result, and not an image.
+    mixed: u32,
     /// Registers written by an operation that nothing has made sure of.
     loose: u32,
     /// Registers whose value changes whenever this point is passed.
@@ -43,9 +47,9 @@ pub(super) struct State {
 }
 
 impl State {
-    /// At the start of a block in which some registers may hold a NaN that is not canonical.
-    pub fn with_raw(raw: u32) -> State {
-        State { raw, ..State::default() }
+    /// At the start of a block.
+    pub fn of(block: &RegionBlock) -> State {
+        State { raw: block.raw, mixed: block.mixed, ..State::default() }
     }
 
     /// The registers have been made whole and may have changed.
@@ -105,14 +109,19 @@ impl Lifter<'_, '_> {
         bits
     }
 
-    /// The FP register as it may be seen.
-    pub(super) fn canonical_f(&mut self, r: usize) -> Value {
+    /// The FP register as it may be seen: it stays so.
+    fn canonical_f(&mut self, r: usize) -> Value {
         let var = self.f_var(r);
         let value = self.b.use_var(var);
         if self.float.raw >> r & 1 == 0 {
             return value;
         }
-        self.canonical_d(value)
+        let value = self.canonical_d(r, value);
+        self.b.def_var(var, value);
+        self.float.raw &= !(1 << r);
+        self.float.mixed &= !(1 << r);
+        self.float.loose &= !(1 << r);
+        value
     }
 
     /// The same where the unit is left: without a branch, which would be among what runs often.
@@ -122,21 +131,66 @@ impl Lifter<'_, '_> {
         if self.float.raw >> r & 1 == 0 {
             return value;
         }
-        let nan = self.b.ins().f64const(f64::from_bits(NAN_D));
-        let bad = self.b.ins().fcmp(FloatCC::Unordered, value, value);
+        let nan = self.nan_for(r, value);
+        let bad = self.is_nan(r, value);
         self.b.ins().select(bad, nan, value)
     }
 
-    fn canonical_d(&mut self, value: Value) -> Value {
-        let bad = self.b.ins().fcmp(FloatCC::Unordered, value, value);
+    fn canonical_d(&mut self, r: usize, value: Value) -> Value {
+        let bad = self.is_nan(r, value);
         let (cold, go_on) = (self.cold_block(), self.b.create_block());
         let result = self.b.append_block_param(go_on, F64);
         self.b.ins().brif(bad, cold, &[], go_on, &[value.into()]);
         self.go_on_in(cold);
-        let nan = self.b.ins().f64const(f64::from_bits(NAN_D));
+        let nan = self.nan_for(r, value);
         self.b.ins().jump(go_on, &[nan.into()]);
         self.go_on_in(go_on);
         result
+    }
+
+    /// Whether register `r` holds a NaN. A comparison tells that of results, which are never signaling.
+    fn is_nan(&mut self, r: usize, value: Value) -> Value {
+        if self.float.mixed >> r & 1 == 0 {
+            return self.b.ins().fcmp(FloatCC::Unordered, value, value);
+        }
+        let bits = self.b.ins().bitcast(I64, ir_flags(), value);
+        let magnitude = self.b.ins().ishl_imm_s(bits, 1);
+        let infinity = self.iconst((f64::INFINITY.to_bits() << 1) as i64);
+        self.b.ins().icmp(IntCC::UnsignedGreaterThan, magnitude, infinity)
+    }
+
+    /// What register `r` is to hold instead of the NaN `value`.
+    fn nan_for(&mut self, r: usize, value: Value) -> Value {
+        let nan = self.b.ins().f64const(f64::from_bits(NAN_D));
+        let Some(results) = self.results.filter(|_| self.float.mixed >> r & 1 != 0) else { return nan };
+        let results = self.b.use_var(results);
+        let result = self.b.ins().band_imm_s(results, 1 << r);
+        let is_result = self.b.ins().icmp_imm_s(IntCC::NotEqual, result, 0);
+        self.b.ins().select(is_result, nan, value)
+    }
+
+    /// At an entry: what the registers hold are images.
+    pub(super) fn begin_results(&mut self) {
+        if let Some(results) = self.results {
+            let none = self.iconst(0);
+            self.b.def_var(results, none);
+        }
+    }
+
+    /// Before an edge within the region: the mask says of each register that is mixed behind it what it holds.
+    fn settle_results(&mut self) {
+        let Some(results) = self.results else { return };
+        let behind = self.this().successors.iter().fold(0, |all, &to| all | self.region.blocks[to].mixed);
+        let set = i64::from(behind & self.float.raw & !self.float.mixed);
+        let value = if behind & self.float.mixed == 0 {
+            self.iconst(set)
+        } else {
+            let before = self.b.use_var(results);
+            let clear = i64::from(behind & !self.float.raw);
+            let less = if clear == 0 { before } else { self.b.ins().band_imm_s(before, !clear) };
+            if set == 0 { less } else { self.b.ins().bor_imm_s(less, set) }
+        };
+        self.b.def_var(results, value);
     }
 
     /// Writes an FP register from an integer value: the operation's result behind it, if there is one.
@@ -147,12 +201,14 @@ impl Lifter<'_, '_> {
             Some((made, value, fmt)) if made == bits => {
                 self.float.single[r] = (fmt == Fmt::S).then_some(value);
                 self.float.raw = self.float.raw & !(1 << r) | u32::from(fmt == Fmt::D) << r;
+                self.float.mixed &= !(1 << r);
                 let image = if fmt == Fmt::S { self.boxed(value) } else { value };
                 (image, true)
             }
             _ => {
                 self.float.single[r] = None;
                 self.float.raw &= !(1 << r);
+                self.float.mixed &= !(1 << r);
                 let value = match self.float.moved {
                     Some((moved, value)) if moved == bits => value,
                     _ => self.b.ins().bitcast(F64, ir_flags(), bits),
@@ -202,31 +258,33 @@ impl Lifter<'_, '_> {
         self.b.ins().store(flags, value, self.hart, native!(sink));
     }
 
-    /// Before an edge within the region: every register as the blocks behind it expect, every operation
-    /// done.
+    /// Before an edge within the region: sees to it that every operation is done, and that the blocks behind know
+    /// what the registers hold.
     pub(super) fn settle_floats(&mut self) {
-        let successors = &self.this().successors;
-        let behind = successors.iter().map(|&to| &self.region.blocks[to]);
-        let live = behind.clone().fold(u64::MAX, |live, to| live & to.live) >> 32;
-        let raw = behind.fold(u32::MAX, |raw, to| raw & to.raw);
+        self.settle_results();
         for r in 0..32 {
-            if self.float.loose >> r & 1 != 0 && live >> r & 1 == 0 {
+            if self.float.loose >> r & 1 != 0 && !self.is_computed_behind(r) {
                 self.keep(r);
             }
         }
-        self.make_canonical(!raw);
     }
 
-    /// FP registers `which` as they may be seen.
-    pub(super) fn make_canonical(&mut self, which: u32) {
+    /// Whether a value that the block at hand has put in FP register `r` is computed on every way from there: where
+    /// ways meet that bring different values, or by what uses it. An exit that uses it is not on every way.
+    fn is_computed_behind(&self, r: usize) -> bool {
+        self.this().successors.iter().all(|&to| {
+            let block = &self.region.blocks[to];
+            block.computed >> r & 1 != 0 || block.live >> (32 + r) & 1 != 0 && !self.region.leads(self.at, to)
+        })
+    }
+
+    /// Every FP register as it may be seen.
+    pub(super) fn make_canonical(&mut self) {
         for r in 0..32 {
-            if (self.float.raw & which) >> r & 1 != 0 {
-                let value = self.canonical_f(r);
-                let var = self.f_var(r);
-                self.b.def_var(var, value);
+            if self.float.raw >> r & 1 != 0 {
+                self.canonical_f(r);
             }
         }
-        self.float.raw &= !which;
     }
 
     /// What a store stores: an FP register as it may be seen, or the integer value.
@@ -257,14 +315,15 @@ impl Lifter<'_, '_> {
     fn operand(&mut self, fmt: Fmt, r: u8) -> Value {
         let r = usize::from(r);
         self.float.loose &= !(1 << r);
-        let var = self.f_var(r);
         if fmt == Fmt::D {
+            let var = self.f_var(r);
             return self.b.use_var(var);
         }
         if let Some(value) = self.float.single[r] {
             return value;
         }
-        let image = self.b.use_var(var);
+        // What an operation on binary64 values left may look like a boxed value until it is canonical.
+        let image = self.canonical_f(r);
         let bits = self.b.ins().bitcast(I64, ir_flags(), image);
         let high = self.b.ins().sshr_imm_s(bits, 32);
         let well = self.b.ins().icmp_imm_s(IntCC::Equal, high, -1);
@@ -579,6 +638,16 @@ pub fn leaves_raw(effects: &Effects) -> u32 {
         Some((Fp::Sgnj | Fp::Sgnjn | Fp::Sgnjx, ..)) => 0,
         Some((_, Fmt::D, _)) => effects.f_written,
         _ => 0,
+    }
+}
+
+/// FP registers whose values an instruction computes: what it makes of them is computed in turn.
+pub fn computes(effects: &Effects) -> u32 {
+    match effects.float {
+        Some((Fp::Sgnj | Fp::Sgnjn | Fp::Sgnjx, ..)) => 0,
+        Some(_) => effects.f_read,
+        None if effects.access.is_some() => effects.f_read,
+        None => 0,
     }
 }
 

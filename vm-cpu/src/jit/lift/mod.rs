@@ -18,7 +18,7 @@ mod runtime;
 mod slots;
 mod system;
 
-pub(super) use self::float::leaves_raw;
+pub(super) use self::float::{computes, leaves_raw};
 pub(super) use self::memory::checks;
 pub use self::place::{Binding, HELPER_WORDS, LINK_WORDS, NUMBER_WORD, Place, SITES_WORD, space};
 
@@ -98,6 +98,8 @@ pub(super) struct Lifter<'a, 'p> {
     blocks: Vec<ir::Block>,
     x: [Option<Variable>; 32],
     f: [Option<Variable>; 32],
+    /// Which FP registers hold an operation's result, of those that are mixed in the block at hand.
+    results: Option<Variable>,
     /// Instructions executed that `Core::retired` does not know of.
     count: Variable,
     // Of the block at hand.
@@ -167,6 +169,7 @@ pub fn lift(
         blocks,
         x: [None; 32],
         f: [None; 32],
+        results: None,
         count,
         at: 0,
         insn: 0,
@@ -178,6 +181,9 @@ pub fn lift(
         compared: None,
     };
     lifter.vectors = lifter.touches_floats();
+    if region.blocks.iter().any(|block| block.mixed != 0) {
+        lifter.results = Some(lifter.b.declare_var(I64));
+    }
     lifter.enter(entry);
     for at in 0..region.blocks.len() {
         lifter.block(at);
@@ -285,6 +291,7 @@ impl Lifter<'_, '_> {
         }
         self.own_slots(at);
         self.reload(self.region.blocks[at].live);
+        self.begin_results();
         let zero = self.iconst(0);
         self.b.def_var(self.count, zero);
         self.b.ins().jump(self.blocks[at], &[]);
@@ -339,7 +346,7 @@ impl Lifter<'_, '_> {
         self.compared = None;
         self.groups =
             if self.place.options.group { memory::plan(self.this()) } else { memory::Groups::default() };
-        self.float = float::State::with_raw(self.region.blocks[at].raw);
+        self.float = float::State::of(&self.region.blocks[at]);
         self.b.switch_to_block(self.blocks[at]);
         self.say_whose(0);
         if self.region.blocks[at].head {
@@ -362,7 +369,7 @@ impl Lifter<'_, '_> {
                 continue;
             }
             if live::stores_first(block, effects) {
-                self.make_canonical(u32::MAX);
+                self.make_canonical();
                 self.spill();
                 self.dirty = 0;
             }

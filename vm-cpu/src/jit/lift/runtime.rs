@@ -35,7 +35,7 @@ impl Lifter<'_, '_> {
     /// Has the runtime carry out an instruction; true if the block ends with it.
     pub(super) fn execute_by_runtime(&mut self, insn: &Insn, effects: &Effects) -> bool {
         self.groups.forget();
-        self.make_canonical(u32::MAX);
+        self.make_canonical();
         self.call(Helper::Execute);
         self.dirty = 0;
         self.float.forget();
