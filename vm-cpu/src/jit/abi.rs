@@ -92,6 +92,8 @@ pub(crate) struct Native {
     pub bounce: [u64; 2],
     /// Results that must not vanish for want of a use.
     pub sink: u64,
+    /// 0, though the compiler does not know it.
+    pub zero: u64,
     /// What inline caches have to be valid for; the low half is 0.
     pub stamp: u64,
     /// Operand of the helper that makes a unit's inline caches its own: the number of the translation.
@@ -133,6 +135,7 @@ impl Native {
             fp_ready: 0,
             bounce: [0; 2],
             sink: 0,
+            zero: 0,
             stamp: 0,
             slot: 0,
             stores: 0,

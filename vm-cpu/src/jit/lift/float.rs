@@ -38,6 +38,8 @@ pub(super) struct State {
     loose: u32,
     /// Registers whose value changes whenever this point is passed.
     anchored: u32,
+    /// Registers that hold copies of what may not.
+    stale: u32,
     /// Values of binary32 of registers that hold them boxed.
     single: [Option<Value>; 32],
     /// The FP value behind an integer value just made, with its format: to go to a register as it is.
@@ -221,7 +223,11 @@ impl Lifter<'_, '_> {
         } else {
             self.float.loose &= !(1 << r);
         }
-        self.float.anchored |= 1 << r;
+        let effects = self.this().effects[self.insn];
+        let fresh =
+            !is_copy(&effects) || (0..32).any(|of| effects.f_read >> of & 1 != 0 && self.is_fresh(of));
+        self.float.anchored = self.float.anchored & !(1 << r) | u32::from(fresh) << r;
+        self.float.stale = self.float.stale & !(1 << r) | u32::from(!fresh) << r;
         let var = self.f_var(r);
         self.b.def_var(var, value);
         self.dirty |= 1 << (32 + r);
@@ -269,12 +275,14 @@ impl Lifter<'_, '_> {
         }
     }
 
-    /// Whether a value that the block at hand has put in FP register `r` is computed on every way from there: where
-    /// ways meet that bring different values, or by what uses it. An exit that uses it is not on every way.
+    /// Whether a value that the block at hand has put in FP register `r` is computed on every way from there: by what
+    /// uses it, or where it meets another one in a loop's head, which may leave with either. Another exit that uses
+    /// it is not on every way.
     fn is_computed_behind(&self, r: usize) -> bool {
         self.this().successors.iter().all(|&to| {
             let block = &self.region.blocks[to];
-            block.computed >> r & 1 != 0 || block.live >> (32 + r) & 1 != 0 && !self.region.leads(self.at, to)
+            let meets = block.head && block.dirty >> (32 + r) & 1 != 0;
+            block.computed >> r & 1 != 0 || meets && !self.region.leads(self.at, to)
         })
     }
 
@@ -339,8 +347,7 @@ impl Lifter<'_, '_> {
     /// is.
     fn fresh_operand(&mut self, fmt: Fmt, r: u8, others: &[u8]) -> Value {
         let value = self.operand(fmt, r);
-        let is_fresh = |&r: &u8| self.float.anchored >> r & 1 != 0 || !self.unchanged_in_a_loop(r);
-        if is_fresh(&r) || others.iter().any(is_fresh) {
+        if self.is_fresh(r) || others.iter().any(|&r| self.is_fresh(r)) {
             return value;
         }
         self.sink(value);
@@ -360,20 +367,31 @@ impl Lifter<'_, '_> {
         value
     }
 
-    /// Whether a loop through the block at hand leaves FP register `r` as it is.
-    fn unchanged_in_a_loop(&self, r: u8) -> bool {
-        let changes = |at: usize| self.region.blocks[at].effects.iter().any(|e| e.f_written >> r & 1 != 0);
-        if changes(self.at) {
-            return false;
+    /// Whether the compiler takes the value of FP register `r` for new whenever this point is passed.
+    fn is_fresh(&self, r: u8) -> bool {
+        let State { anchored, stale, .. } = self.float;
+        anchored >> r & 1 != 0 || stale >> r & 1 == 0 && !self.may_stay_in_a_loop(r)
+    }
+
+    /// Whether FP register `r`, which the block at hand has not written so far, may hold what a loop does not change,
+    /// or a copy of that.
+    fn may_stay_in_a_loop(&self, r: u8) -> bool {
+        let blocks = &self.region.blocks;
+        let writer = |at: usize| blocks[at].effects.iter().rfind(|e| e.f_written >> r & 1 != 0);
+        let copies = |at: usize| blocks[at].cyclic && writer(at).is_some_and(is_copy);
+        let mut seen = vec![false; blocks.len()];
+        let mut work: Vec<usize> = (0..blocks.len()).filter(|&at| copies(at)).collect();
+        if writer(self.at).is_none() {
+            work.push(self.at);
         }
-        let mut seen = vec![false; self.region.blocks.len()];
-        let mut work = self.this().successors.clone();
-        while let Some(at) = work.pop() {
-            if at == self.at {
-                return true;
-            }
-            if !std::mem::replace(&mut seen[at], true) && !changes(at) {
-                work.extend(&self.region.blocks[at].successors);
+        while let Some(from) = work.pop() {
+            for &at in &blocks[from].successors {
+                if at == self.at {
+                    return true;
+                }
+                if !std::mem::replace(&mut seen[at], true) && writer(at).is_none() {
+                    work.push(at);
+                }
             }
         }
         false
@@ -530,6 +548,7 @@ impl Lifter<'_, '_> {
         }
     }
 
+    /// Of a number that the compiler takes for new whenever this point is passed.
     fn convert_from_int(&mut self, i: &Insn, int: Int, fmt: Fmt) -> Value {
         let ty = if fmt == Fmt::D { F64 } else { F32 };
         let x = if i.rs1 == 0 {
@@ -538,6 +557,11 @@ impl Lifter<'_, '_> {
             let var = self.x_var(i.rs1.into());
             self.b.use_var(var)
         };
+        let offset = i64::from(native!(zero));
+        let zero = self.b.ins().iadd_imm_s(self.hart, offset);
+        let flags = self.kinds.state;
+        let zero = self.b.ins().atomic_load(I64, flags, zero);
+        let x = self.b.ins().bor(x, zero);
         match int {
             Int::W => {
                 let word = self.b.ins().ireduce(I32, x);
@@ -629,6 +653,12 @@ impl Lifter<'_, '_> {
         let value = self.finish(end, value);
         self.make(value, fmt)
     }
+}
+
+/// Whether what an instruction writes to an FP register is made of other registers, without an operation.
+fn is_copy(effects: &Effects) -> bool {
+    let sign = matches!(effects.float, None | Some((Fp::Sgnj | Fp::Sgnjn | Fp::Sgnjx, ..)));
+    sign && effects.access.is_none() && !effects.runtime
 }
 
 /// FP registers that come out of an instruction as an operation left them: perhaps with a NaN that is not
