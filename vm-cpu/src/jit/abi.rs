@@ -54,6 +54,9 @@ impl Leave {
     }
 }
 
+/// Words for results that nobody reads.
+pub(crate) const SINKS: usize = 64;
+
 /// Bytes from r15 on that generated code may read whenever it likes.
 pub const FRAME_BYTES: usize = size_of::<super::enter::Frame>();
 
@@ -91,7 +94,7 @@ pub(crate) struct Native {
     /// What a load that is no plain memory access has read, or where such a store may write again.
     pub bounce: [u64; 2],
     /// Results that must not vanish for want of a use.
-    pub sink: u64,
+    pub sinks: [u64; SINKS],
     /// 0, though the compiler does not know it.
     pub zero: u64,
     /// What inline caches have to be valid for; the low half is 0.
@@ -134,7 +137,7 @@ impl Native {
             touched: 0,
             fp_ready: 0,
             bounce: [0; 2],
-            sink: 0,
+            sinks: [0; SINKS],
             zero: 0,
             stamp: 0,
             slot: 0,

@@ -3,7 +3,7 @@
 //! Registers are bits of a `u64`: x in the low half, f in the high half. Whatever may leave the unit
 //! stores the registers that are dirty there, so leaving is a use of them.
 
-use super::lift::{computes, leaves_raw};
+use super::lift::{computes, leaves_raw, stale_after};
 use super::region::{Region, RegionBlock};
 use crate::isa::effects::Effects;
 
@@ -30,6 +30,7 @@ pub fn analyse(region: &mut Region) {
     spread_dirt(region);
     spread_raw(region);
     agree_on_computed(region);
+    spread_stale(region);
     let summaries: Vec<Summary> = region.blocks.iter().map(summary).collect();
     let mut changed = true;
     while changed {
@@ -102,6 +103,59 @@ fn agree_on_computed(region: &mut Region) {
             region.blocks[at].computed = computed;
         }
     }
+}
+
+/// Fills in [`RegionBlock::stale`]: what a loop through the block does not write, and copies of it.
+fn spread_stale(region: &mut Region) {
+    let written = |block: &RegionBlock| block.effects.iter().fold(0, |all, effects| all | effects.f_written);
+    let writes: Vec<u32> = region.blocks.iter().map(written).collect();
+    if writes.iter().all(|&of| of == 0)
+        && !region.blocks.iter().any(|b| b.effects.iter().any(|e| e.float.is_some()))
+    {
+        return;
+    }
+    for at in 0..region.blocks.len() {
+        if region.blocks[at].cyclic {
+            region.blocks[at].stale = unwritten(region, &writes, at);
+        }
+    }
+    // Where ways meet that bring different values, there is a new one.
+    let begin = |block: &RegionBlock| if block.entry { 0 } else { u32::MAX };
+    let mut copied: Vec<u32> = region.blocks.iter().map(begin).collect();
+    let mut work: Vec<usize> = (0..writes.len()).collect();
+    while let Some(at) = work.pop() {
+        let block = &region.blocks[at];
+        let after = block.effects.iter().fold(block.stale | copied[at], stale_after);
+        let copies = after & writes[at] | copied[at] & !writes[at];
+        for &to in &block.successors {
+            if copied[to] & !copies != 0 {
+                copied[to] &= copies;
+                work.push(to);
+            }
+        }
+    }
+    region.blocks.iter_mut().zip(copied).for_each(|(block, copied)| block.stale |= copied);
+}
+
+/// FP registers that some way from a block back to it does not write.
+fn unwritten(region: &Region, writes: &[u32], at: usize) -> u32 {
+    let mut kept = vec![0; writes.len()];
+    let mut back = 0;
+    let mut work = vec![(at, !writes[at])];
+    while let Some((from, left)) = work.pop() {
+        for &to in &region.blocks[from].successors {
+            if to == at {
+                back |= left;
+                continue;
+            }
+            let left = left & !writes[to];
+            if left & !kept[to] != 0 {
+                kept[to] |= left;
+                work.push((to, kept[to]));
+            }
+        }
+    }
+    back
 }
 
 /// Registers that are dirty before and after each instruction of a block.

@@ -52,6 +52,8 @@ pub struct RegionBlock {
     pub raw: u32,
     /// Those of them that may hold an exact image too, which may be one of a NaN.
     pub mixed: u32,
+    /// FP registers whose value may be the same whenever the block begins, though it lies in a loop.
+    pub stale: u32,
     /// FP registers whose value, as it is when the block begins, is computed before it goes.
     pub computed: u32,
 }
@@ -350,6 +352,7 @@ fn cut(
             dirty: 0,
             raw: 0,
             mixed: 0,
+            stale: 0,
             computed: 0,
         };
         while let Some(&(insn, effects)) = insns.get(&block.end) {

@@ -6,7 +6,7 @@
 //! time which it is. Flags gather in MXCSR.
 //!
 //! **Invariant.** Host operations are pure to the compiler, but their flags are not: a result that
-//! nobody uses is put in the hart's sink, so that the operation is done, and an operation whose operands
+//! nobody uses is put in a sink of the hart, so that the operation is done, and an operation whose operands
 //! do not change in a loop gets one of them through memory, so that it is not done before its time.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
@@ -18,7 +18,7 @@ use super::memory::ir_flags;
 use crate::isa::Insn;
 use crate::isa::effects::Effects;
 use crate::isa::emit::{Fmt, Fp, Int, Mem, Rm, Size};
-use crate::jit::abi::native;
+use crate::jit::abi::{SINKS, native};
 use crate::jit::enter::Helper;
 use crate::jit::region::RegionBlock;
 
@@ -36,9 +36,7 @@ pub(super) struct State {
     mixed: u32,
     /// Registers written by an operation that nothing has made sure of.
     loose: u32,
-    /// Registers whose value changes whenever this point is passed.
-    anchored: u32,
-    /// Registers that hold copies of what may not.
+    /// Registers whose value may be the same whenever this point is passed.
     stale: u32,
     /// Values of binary32 of registers that hold them boxed.
     single: [Option<Value>; 32],
@@ -51,12 +49,12 @@ pub(super) struct State {
 impl State {
     /// At the start of a block.
     pub fn of(block: &RegionBlock) -> State {
-        State { raw: block.raw, mixed: block.mixed, ..State::default() }
+        State { raw: block.raw, mixed: block.mixed, stale: block.stale, ..State::default() }
     }
 
-    /// The registers have been made whole and may have changed.
-    pub fn forget(&mut self) {
-        *self = State::default();
+    /// The registers have been made whole, and `effects` may have changed some.
+    pub fn forget(&mut self, effects: &Effects) {
+        *self = State { stale: stale_after(self.stale, effects), ..State::default() };
     }
 }
 
@@ -223,11 +221,7 @@ impl Lifter<'_, '_> {
         } else {
             self.float.loose &= !(1 << r);
         }
-        let effects = self.this().effects[self.insn];
-        let fresh =
-            !is_copy(&effects) || (0..32).any(|of| effects.f_read >> of & 1 != 0 && self.is_fresh(of));
-        self.float.anchored = self.float.anchored & !(1 << r) | u32::from(fresh) << r;
-        self.float.stale = self.float.stale & !(1 << r) | u32::from(!fresh) << r;
+        self.float.stale = stale_after(self.float.stale, &self.this().effects[self.insn]);
         let var = self.f_var(r);
         self.b.def_var(var, value);
         self.dirty |= 1 << (32 + r);
@@ -259,9 +253,17 @@ impl Lifter<'_, '_> {
         }
     }
 
-    fn sink(&mut self, value: Value) {
-        let flags = self.kinds.state;
-        self.b.ins().store(flags, value, self.hart, native!(sink));
+    /// Has a value computed here: gives the offset of the hart's word that it is put in. Each use of a unit has a word
+    /// of its own, or else the compiler would leave out what the next one overwrites.
+    fn sink(&mut self, value: Value) -> i32 {
+        let (flags, number) = (self.kinds.state, self.sinks);
+        let word = native!(sinks) + (number % SINKS * size_of::<u64>()) as i32;
+        self.b.ins().store(flags, value, self.hart, word);
+        if number >= SINKS {
+            self.b.ins().sequence_point();
+        }
+        self.sinks += 1;
+        word
     }
 
     /// Before an edge within the region: sees to it that every operation is done, and that the blocks behind know
@@ -347,17 +349,17 @@ impl Lifter<'_, '_> {
     /// is.
     fn fresh_operand(&mut self, fmt: Fmt, r: u8, others: &[u8]) -> Value {
         let value = self.operand(fmt, r);
-        if self.is_fresh(r) || others.iter().any(|&r| self.is_fresh(r)) {
+        if [r].iter().chain(others).any(|&r| self.float.stale >> r & 1 == 0) {
             return value;
         }
-        self.sink(value);
+        let word = self.sink(value);
         // Not in the format that was stored, or the compiler would see what it is.
         let flags = self.kinds.state;
         let (bits, ty) = if fmt == Fmt::D { (I64, F64) } else { (I32, F32) };
-        let image = self.b.ins().load(bits, flags, self.hart, native!(sink));
+        let image = self.b.ins().load(bits, flags, self.hart, word);
         let value = self.b.ins().bitcast(ty, ir_flags(), image);
         let r = usize::from(r);
-        self.float.anchored |= 1 << r;
+        self.float.stale &= !(1 << r);
         if fmt == Fmt::S {
             self.float.single[r] = Some(value);
         } else {
@@ -365,36 +367,6 @@ impl Lifter<'_, '_> {
             self.b.def_var(var, value);
         }
         value
-    }
-
-    /// Whether the compiler takes the value of FP register `r` for new whenever this point is passed.
-    fn is_fresh(&self, r: u8) -> bool {
-        let State { anchored, stale, .. } = self.float;
-        anchored >> r & 1 != 0 || stale >> r & 1 == 0 && !self.may_stay_in_a_loop(r)
-    }
-
-    /// Whether FP register `r`, which the block at hand has not written so far, may hold what a loop does not change,
-    /// or a copy of that.
-    fn may_stay_in_a_loop(&self, r: u8) -> bool {
-        let blocks = &self.region.blocks;
-        let writer = |at: usize| blocks[at].effects.iter().rfind(|e| e.f_written >> r & 1 != 0);
-        let copies = |at: usize| blocks[at].cyclic && writer(at).is_some_and(is_copy);
-        let mut seen = vec![false; blocks.len()];
-        let mut work: Vec<usize> = (0..blocks.len()).filter(|&at| copies(at)).collect();
-        if writer(self.at).is_none() {
-            work.push(self.at);
-        }
-        while let Some(from) = work.pop() {
-            for &at in &blocks[from].successors {
-                if at == self.at {
-                    return true;
-                }
-                if !std::mem::replace(&mut seen[at], true) && writer(at).is_none() {
-                    work.push(at);
-                }
-            }
-        }
-        false
     }
 
     /// An operation of the host's FPU: the register image or the integer it gives.
@@ -536,8 +508,7 @@ impl Lifter<'_, '_> {
             Int::L | Int::Lu => self.b.ins().fcvt_to_sint_sat(I64, a),
         };
         // Even if nobody wants the number, it may be inexact.
-        let flags = self.kinds.state;
-        self.b.ins().store(flags, value, self.hart, native!(sink));
+        self.sink(value);
         self.finish(end, value)
     }
 
@@ -655,10 +626,13 @@ impl Lifter<'_, '_> {
     }
 }
 
-/// Whether what an instruction writes to an FP register is made of other registers, without an operation.
-fn is_copy(effects: &Effects) -> bool {
+/// FP registers whose value may be the same whenever this point is passed, after an instruction: if it makes
+/// no more than a copy, that of what is stale is.
+pub fn stale_after(stale: u32, effects: &Effects) -> u32 {
     let sign = matches!(effects.float, None | Some((Fp::Sgnj | Fp::Sgnjn | Fp::Sgnjx, ..)));
-    sign && effects.access.is_none() && !effects.runtime
+    let copy = sign && effects.access.is_none() && !effects.runtime;
+    let copies_stale = copy && effects.f_read & !stale == 0;
+    stale & !effects.f_written | if copies_stale { effects.f_written } else { 0 }
 }
 
 /// FP registers that come out of an instruction as an operation left them: perhaps with a NaN that is not

@@ -18,7 +18,7 @@ mod runtime;
 mod slots;
 mod system;
 
-pub(super) use self::float::{computes, leaves_raw};
+pub(super) use self::float::{computes, leaves_raw, stale_after};
 pub(super) use self::memory::checks;
 pub use self::place::{Binding, HELPER_WORDS, LINK_WORDS, NUMBER_WORD, Place, SITES_WORD, space};
 
@@ -100,6 +100,8 @@ pub(super) struct Lifter<'a, 'p> {
     f: [Option<Variable>; 32],
     /// Which FP registers hold an operation's result, of those that are mixed in the block at hand.
     results: Option<Variable>,
+    /// How many values have been put in sinks.
+    sinks: usize,
     /// Instructions executed that `Core::retired` does not know of.
     count: Variable,
     // Of the block at hand.
@@ -170,6 +172,7 @@ pub fn lift(
         x: [None; 32],
         f: [None; 32],
         results: None,
+        sinks: 0,
         count,
         at: 0,
         insn: 0,

@@ -38,7 +38,7 @@ impl Lifter<'_, '_> {
         self.make_canonical();
         self.call(Helper::Execute);
         self.dirty = 0;
-        self.float.forget();
+        self.float.forget(effects);
         self.reload(writes(effects));
         if !(effects.ends || effects.traps) {
             self.leave_foreign_slots(self.offset() + i64::from(insn.len));
