@@ -6,13 +6,11 @@
 //! `vm-boot run --aot auto` starts it. One at a time works on a guest; who comes while another does leaves its
 //! profile to that one's successor.
 
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use aot_builder::backend::{Backend, Options};
-use ed25519_dalek::SigningKey;
 use vm_cpu::aot::build::{HOT, SHARED_WORDS, assemble, plan};
 use vm_cpu::aot::profile::Profile;
 use vm_cpu::aot::standing::Standing;
@@ -61,7 +59,7 @@ pub fn run(args: &Args) -> Result<String> {
         keep(&dir, &all, &taken)?;
         return Ok(format!("{}: nothing new\n", args.guest));
     }
-    let key = own_key(&args.keys)?;
+    let key = keys::own(&args.keys)?;
     let jobs = plan(&all, args.least);
     ensure!(!jobs.is_empty(), "no code ran {} times or more: expected some; see --least", args.least);
     let how = Options { backend: Backend::Cranelift, hot: HOT, jobs: Some(1) };
@@ -122,16 +120,4 @@ fn keep(dir: &Path, all: &Profile, taken: &[PathBuf]) -> Result<()> {
         fs::remove_file(path).with_context(|| format!("{}: cannot be removed", path.display()))?;
     }
     Ok(())
-}
-
-/// The user's own key, made on first use.
-fn own_key(dir: &Path) -> Result<SigningKey> {
-    let (secret, public) = (dir.join("own.key"), dir.join("own.pub"));
-    if !secret.exists() {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let key = keys::generate()?;
-        keys::write_public(&public, &key.verifying_key())?;
-        keys::write_secret(&secret, &key)?;
-    }
-    Ok(keys::read_secret(&secret)?)
 }

@@ -63,6 +63,11 @@ pub enum BackfillError {
     },
 }
 
+/// The user's own keys: they sign what this program makes for itself, and what they signed is run.
+pub fn keys_of_user() -> Result<PathBuf, StoreError> {
+    Ok(Store::of_user()?.dir().with_file_name(KEYS))
+}
+
 /// Where images of a guest are.
 pub struct Place {
     store: Store,

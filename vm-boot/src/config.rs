@@ -67,6 +67,10 @@ pub struct MachineConfig {
     pub snapshot_base: Option<PathBuf>,
     /// Whether memory is packed in them.
     pub snapshot_zstd: bool,
+    /// Whether they hold code.
+    pub snapshot_code: bool,
+    /// Image of the code that a snapshot holds.
+    pub code: Option<PathBuf>,
     /// Device tree to use instead of the generated one.
     pub dtb: Option<PathBuf>,
     /// Where to write the device tree instead of starting.
@@ -159,6 +163,8 @@ impl MachineConfig {
             snapshot_dir: args.snapshot.snapshot_dir.unwrap_or_else(|| DEFAULT_DIR.into()),
             snapshot_base: args.snapshot.snapshot_base,
             snapshot_zstd: args.snapshot.snapshot_zstd,
+            snapshot_code: args.snapshot.snapshot_code != Some(Switch::Off),
+            code: None,
             dtb: args.dtb,
             dump_dtb: args.dump_dtb,
         };

@@ -9,7 +9,7 @@ use anyhow::{Context, Error, Result};
 use clap::Parser;
 use vm_boot::aot;
 use vm_boot::cli::value::Serial;
-use vm_boot::cli::{Cli, Command, DemoArgs, RestoreArgs, RunArgs, SnapshotCommand};
+use vm_boot::cli::{Cli, Command, DemoArgs, RestoreArgs, RunArgs, SnapshotCommand, Switch};
 use vm_boot::clones;
 use vm_boot::config::{MachineConfig, UsageError};
 use vm_boot::console::terminal::{self, RawMode};
@@ -77,6 +77,8 @@ fn restore(args: RestoreArgs, cpu: Option<CpuConfig>) -> Result<u8> {
     config.snapshot_dir = args.snapshot.snapshot_dir.unwrap_or(config.snapshot_dir);
     config.snapshot_base = args.snapshot.snapshot_base;
     config.snapshot_zstd = args.snapshot.snapshot_zstd;
+    config.snapshot_code = args.snapshot.snapshot_code != Some(Switch::Off);
+    config.code = opened.code().filter(|_| config.snapshot_code);
     if let Some(count) = args.clone {
         config.disks.iter_mut().for_each(|disk| disk.overlay = !disk.read_only);
         if count > 1 {

@@ -15,8 +15,9 @@ use crate::error::{CacheError, Full};
 use crate::reader::Reader;
 use crate::sealed::Sealed;
 use crate::slab::Slab;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, Ordering};
 use crate::tally::Counters;
+use crate::translation::state;
 use crate::zone::Zone;
 
 /// Longest probe that [`Counters::probe_lengths`] tells apart.
@@ -166,6 +167,15 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
             return None;
         }
         self.metas.get(number).0.read_recursive().as_ref().map(f)
+    }
+
+    /// Calls `act` with the metadata of each translation that is live when its turn comes.
+    pub fn each_live(&self, mut act: impl FnMut(&M)) {
+        for number in 1..self.core.translations.end() {
+            if self.core.translations.get(number).state.load(Ordering::Relaxed) == state::LIVE {
+                self.meta(number, &mut act);
+            }
+        }
     }
 
     /// The translation whose code is at a host address: live, or dead and not freed yet.

@@ -46,6 +46,7 @@ pub fn limit(group: &str, name: &str) -> Option<Limit> {
         (COPY, _) => Some(Limit::AboveNative(10.0)),
         (INTERRUPTS, name) if name.ends_with("p99") => Some(Limit::Most(100e3)),
         (SNAPSHOT, "the machine rests") => Some(Limit::Most(50e6)),
+        (SNAPSHOT, "speed in its first 100 ms, with code") => Some(Limit::Least(0.9)),
         (SNAPSHOT, "what it holds") => Some(Limit::Most(f64::from(8 << 20))),
         (SNAPSHOT, "restore until harts run") => Some(Limit::Most(20e6)),
         (SNAPSHOT, "restore until it answers") => Some(Limit::Most(100e6)),

@@ -22,3 +22,4 @@ pub mod report;
 pub mod savevm;
 pub mod snapshot;
 pub mod switches;
+mod warm;

@@ -17,6 +17,8 @@ const MONITOR: &str = "(qemu) ";
 /// Ctrl-A c.
 const SWITCH: &str = "\x01c";
 const CLUSTER: u64 = 1 << 16;
+/// After so long the serial port is idle.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// What QEMU took.
 pub struct Savevm {
@@ -32,6 +34,8 @@ pub fn measure(dir: &Path) -> Result<Savevm> {
     empty_image(&disk)?;
     let mut session = start(&disk, &[])?;
     session.expect(PROMPT, LIMIT);
+    // What is on its way through the serial port when QEMU saves is lost, and with it the interrupt.
+    std::thread::sleep(QUIET);
     save(&mut session, "quiet");
     session.send(SWITCH);
     session.send(LOAD);

@@ -18,7 +18,7 @@ use super::limits::SNAPSHOT;
 use super::linux::image;
 use super::machine::Machine;
 use super::report::{Samples, Unit};
-use super::savevm;
+use super::{savevm, warm};
 use crate::host::vm_boot;
 use crate::session::Session;
 
@@ -33,7 +33,7 @@ pub(super) const LOAD: &str =
     "(while :; do dd if=/dev/urandom of=/tmp/file bs=64k count=160 2>/dev/null; done) & echo bu''sy\n";
 
 #[derive(Clone, Default)]
-struct Printed(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Printed(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Printed {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -83,6 +83,9 @@ pub fn measure(samples: &mut Samples) -> Result<()> {
     of(Machine::VmBoot, "save of a busy machine", Unit::Ns, nanos(start.elapsed()));
     of(Machine::VmBoot, "the machine rests", Unit::Ns, nanos(runtime.rested()));
     drop(runtime);
+    for (name, share) in warm::measure(files.path())? {
+        of(Machine::VmBoot, name, Unit::Times, share);
+    }
     let (run, answer) = restore(&quiet, &files.path().join("stats.json"))?;
     of(Machine::VmBoot, "restore until harts run", Unit::Ns, nanos(run));
     of(Machine::VmBoot, "restore until it answers", Unit::Ns, nanos(answer));
@@ -93,7 +96,7 @@ pub fn measure(samples: &mut Samples) -> Result<()> {
     Ok(())
 }
 
-fn wait_for(runtime: &mut Runtime, printed: &Printed, text: &str) -> Result<()> {
+pub(super) fn wait_for(runtime: &mut Runtime, printed: &Printed, text: &str) -> Result<()> {
     let start = Instant::now();
     while !String::from_utf8_lossy(&printed.0.lock()).contains(text) {
         ensure!(start.elapsed() < LIMIT, "no `{text}` in time");
@@ -104,7 +107,7 @@ fn wait_for(runtime: &mut Runtime, printed: &Printed, text: &str) -> Result<()> 
 }
 
 /// As the control plane does it.
-fn run_for(runtime: &mut Runtime, time: Duration) -> Result<()> {
+pub(super) fn run_for(runtime: &mut Runtime, time: Duration) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < time {
         runtime.poll_events()?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::Switch;
 use super::ram::RamArgs;
 use super::value::{Cpus, Disk, Jit, Memory, Serial};
 
@@ -89,6 +90,10 @@ pub struct SnapshotArgs {
     /// Pack memory in snapshots: they are smaller, and all of it is unpacked before a machine goes on
     #[arg(long)]
     pub snapshot_zstd: bool,
+    /// Optimised code in snapshots, so that a machine that goes on from one is fast at once: off leaves it out,
+    /// and makes no use of what a snapshot has [default: on]
+    #[arg(long, value_name = "WHETHER")]
+    pub snapshot_code: Option<Switch>,
 }
 
 impl SnapshotArgs {
@@ -99,6 +104,7 @@ impl SnapshotArgs {
             snapshot_dir: self.snapshot_dir.or(base.snapshot_dir),
             snapshot_base: self.snapshot_base.or(base.snapshot_base),
             snapshot_zstd: self.snapshot_zstd | base.snapshot_zstd,
+            snapshot_code: self.snapshot_code.or(base.snapshot_code),
         }
     }
 }

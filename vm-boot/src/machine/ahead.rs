@@ -16,7 +16,7 @@ use vm_cpu::aot::shared::{Loaded, notes_of_user};
 use vm_cpu::aot::standing::Standing;
 use vm_cpu::aot::{CpuLevel, Host, PAGE, Trust, layout_hash};
 
-use crate::backfill::Place;
+use crate::backfill::{Place, keys_of_user};
 use crate::cli::value::{Aot, Serial};
 use crate::config::{MachineConfig, TRUST_DIR};
 
@@ -50,7 +50,8 @@ impl Chosen {
 
 /// Reads and verifies the image. A refusal is said in the log, and costs nothing else.
 pub fn load(config: &MachineConfig) -> Option<Chosen> {
-    match config.aot.as_ref()? {
+    let Some(aot) = &config.aot else { return of_snapshot(config) };
+    match aot {
         Aot::File(path) => {
             let trust = config.aot_trust.clone().unwrap_or_else(|| TRUST_DIR.into());
             said(path, read(path, &trust, |_| Ok(config.aot_canary)))
@@ -72,6 +73,13 @@ pub fn load(config: &MachineConfig) -> Option<Chosen> {
             })
         }
     }
+}
+
+/// The code of the snapshot that the machine goes on from: this user's own, or it is made again.
+fn of_snapshot(config: &MachineConfig) -> Option<Chosen> {
+    let path = config.code.as_ref().filter(|_| config.jit.is_some())?;
+    let trust = keys_of_user().map_err(anyhow::Error::from);
+    said(path, trust.and_then(|trust| read(path, &trust, |_| Ok(None))))
 }
 
 /// Whether what units do can be taken back unseen.

@@ -10,6 +10,7 @@ mod prefetch;
 mod ram;
 mod temporary;
 mod tree;
+mod warm;
 mod wires;
 
 use std::ops::Range;

@@ -34,7 +34,9 @@ impl Runtime {
         }
         let start = Instant::now();
         let base = base.map(Opened::open).transpose()?.map(Arc::new);
-        let saved = self.save_in_rounds(dir, base);
+        // What is below has the code, as far as it has not changed.
+        let code = if base.is_some() { None } else { self.machine.warm_code() };
+        let saved = self.save_in_rounds(dir, base, code);
         match &saved {
             Ok(saved) => self.machine.note_since(saved),
             Err(_) => self.machine.forget_dirty(),
@@ -48,9 +50,15 @@ impl Runtime {
 
     /// Copies memory while the machine runs, until little of it is left that was written to since. Devices of one
     /// that is paused may still be at what they were asked for, so its memory changes too.
-    fn save_in_rounds(&mut self, dir: &Path, base: Option<Arc<Opened>>) -> Result<Saved, SaveError> {
+    fn save_in_rounds(
+        &mut self,
+        dir: &Path,
+        base: Option<Arc<Opened>>,
+        code: Option<Vec<u8>>,
+    ) -> Result<Saved, SaveError> {
         self.stop_for(|runtime| runtime.machine.note_dirty());
         let mut writer = self.machine.begin_save(dir, base)?;
+        code.into_iter().for_each(|image| writer.add_code(image));
         for _ in 0..ROUNDS {
             let dirty = self.stop_for(|runtime| runtime.machine.take_dirty());
             writer.copy_again(self.machine.copied(), &dirty)?;

@@ -97,6 +97,14 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Why a file of the snapshot cannot be read.
+    pub(super) fn of_file(error: io::Error) -> Reason {
+        match error.kind() {
+            io::ErrorKind::NotFound => Reason::Missing,
+            _ => Reason::Host(error),
+        }
+    }
+
     /// The refusal of `part` of the snapshot in `dir` for this reason.
     pub fn of(self, dir: &Path, part: impl Into<String>) -> Refusal {
         Refusal { dir: dir.to_owned(), part: part.into(), reason: self }

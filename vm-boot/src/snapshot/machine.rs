@@ -256,6 +256,8 @@ impl MachineRecord {
             snapshot_dir: DEFAULT_DIR.into(),
             snapshot_base: None,
             snapshot_zstd: false,
+            snapshot_code: true,
+            code: None,
             dtb: self.dtb.as_ref().map(HostPath::path),
             dump_dtb: None,
         })

@@ -12,7 +12,8 @@ use super::folder::Draft;
 use super::layers::Layers;
 use super::opened::Opened;
 use super::pages::PageMap;
-use super::{RAM, disk_name, family, ram, writer};
+use super::writer::{self, Rest};
+use super::{RAM, disk_name, family, ram};
 
 /// Why snapshots could not be merged. What was there is there still.
 #[derive(Debug, Error)]
@@ -57,7 +58,8 @@ pub fn merge(dir: &Path, into: Option<&Path>, pack: bool) -> Result<u64, MergeEr
         };
         disks.push(merged);
     }
-    writer::complete(draft, opened.content(), None, (map, file), disks, pack)?;
+    let rest = Rest { below: None, pack, code: opened.image()? };
+    writer::complete(draft, opened.content(), (map, file), disks, rest)?;
     Ok(memory)
 }
 

@@ -6,6 +6,7 @@
 //!    ram     ░░▓▓░░░░▓░░░░░  one page of guest memory after the other, zeros as holes; mapped lazily. On top of
 //!                            another snapshot: what differs from it
 //!    disk0   ░░░░▓▓░░░░░░░░  what was written to a disk that leaves its image alone
+//!    code    an image of the optimised code, signed by the user's own key
 //!    working-set   what is touched first, to be read in ahead
 //!    seal    that `ram` and disks were whole, and how the host knew them then
 //! ```
@@ -17,6 +18,7 @@
 
 mod base;
 mod chunks;
+mod code;
 mod codec;
 mod device;
 mod error;
@@ -71,6 +73,8 @@ const MEMORY: (&str, u32) = ("memory", 1);
 const DISKS: (&str, u32) = ("disks", 1);
 /// Only of one whose memory is packed.
 const PACKED: (&str, u32) = ("packed", 1);
+/// Only of one that holds code.
+const CODE: (&str, u32) = ("code", 1);
 /// Only of a snapshot that does not stand alone.
 const BASE: (&str, u32) = ("base", 1);
 

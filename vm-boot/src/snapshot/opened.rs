@@ -1,7 +1,7 @@
 //! Reading a snapshot, and checking all of it and of what it stands on.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use vm_devices::virtio::block::SECTOR;
 use vm_mmu::PAGE;
 
 use super::base::{BaseRecord, short};
+use super::code::CodeRecord;
 use super::error::{Reason, Refusal};
 use super::layers::{Layers, PageFile};
 use super::machine::{Asked, DiskRecord};
@@ -17,8 +18,8 @@ use super::packed::{self, Frame};
 use super::pages::PageMap;
 use super::parts::{Parts, Row};
 use super::{
-    BASE, CodecError, Content, DEVICES, DISKS, HARTS, MACHINE, MEMORY, PACKED, RAM, RAM_PACKED, STATE, codec,
-    disk_name, ram, seal,
+    BASE, CODE, CodecError, Content, DEVICES, DISKS, HARTS, MACHINE, MEMORY, PACKED, RAM, RAM_PACKED, STATE,
+    codec, disk_name, ram, seal,
 };
 use crate::config::MachineConfig;
 
@@ -35,6 +36,7 @@ pub struct Opened {
     content: Content,
     ram: Arc<PageFile>,
     disks: Vec<Option<Arc<PageFile>>>,
+    code: Option<CodeRecord>,
     parts: Vec<Row>,
     digest: [u8; 32],
     sealed: bool,
@@ -45,6 +47,7 @@ impl Opened {
     /// Reads the snapshot in `dir` and those that it stands on. Pages are checked unless they are sealed.
     pub fn open(dir: &Path) -> Result<Opened, Refusal> {
         let opened = Self::read(dir)?;
+        opened.image()?;
         for layer in opened.chain().filter(|layer| !layer.sealed) {
             layer.verify_own()?;
             seal::renew(&layer.dir, &layer.files(), layer.digest);
@@ -87,6 +90,10 @@ impl Opened {
         };
         let maps: Vec<Option<PageMap>> = value(&parts, DISKS, codec::decode_map)?;
         let disks = disks(dir, &machine.disks, maps)?;
+        let code = match parts.has(CODE.0) {
+            false => None,
+            true => Some(value(&parts, CODE, codec::decode)?),
+        };
         let base = match parts.has(BASE.0) {
             false => None,
             true => {
@@ -96,8 +103,17 @@ impl Opened {
         };
         let rows = parts.rows().to_vec();
         let digest = parts.digest();
-        let mut opened =
-            Opened { dir: dir.to_owned(), content, ram, disks, parts: rows, digest, sealed: false, base };
+        let mut opened = Opened {
+            dir: dir.to_owned(),
+            content,
+            ram,
+            disks,
+            code,
+            parts: rows,
+            digest,
+            sealed: false,
+            base,
+        };
         opened.base.iter().try_for_each(|base| opened.stands_on(base))?;
         opened.sealed = seal::holds(dir, &opened.files(), digest);
         Ok(opened)
@@ -162,10 +178,31 @@ impl Opened {
     }
 
     fn verify_own(&self) -> Result<(), Refusal> {
+        self.image_of_own()?;
         self.pages().try_for_each(|pages| {
             let checked = ram::verify(pages);
             checked.map_err(|reason| reason.of(&self.dir, &pages.name))
         })
+    }
+
+    /// The newest one that holds code, of those that this snapshot stands on and itself.
+    fn with_code(&self) -> Option<&Opened> {
+        self.chain().find(|layer| layer.code.is_some())
+    }
+
+    /// Where the image of the machine's code is, if there is one.
+    pub fn code(&self) -> Option<PathBuf> {
+        self.with_code().map(|layer| layer.dir.join(CODE.0))
+    }
+
+    /// That image.
+    pub fn image(&self) -> Result<Option<Vec<u8>>, Refusal> {
+        self.with_code().map_or(Ok(None), Opened::image_of_own)
+    }
+
+    fn image_of_own(&self) -> Result<Option<Vec<u8>>, Refusal> {
+        let image = self.code.as_ref().map(|code| code.read(&self.dir)).transpose();
+        image.map_err(|reason| reason.of(&self.dir, CODE.0))
     }
 
     /// The machine to be put together, if it is what is asked for.
@@ -280,10 +317,7 @@ fn value<T>(
 }
 
 fn absent(part: &str) -> impl Fn(io::Error) -> Found + '_ {
-    move |error| match error.kind() {
-        ErrorKind::NotFound => (part.to_owned(), Reason::Missing),
-        _ => (part.to_owned(), Reason::Host(error)),
-    }
+    move |error| (part.to_owned(), Reason::of_file(error))
 }
 
 fn invalid(part: &str) -> impl Fn(String) -> Found + '_ {

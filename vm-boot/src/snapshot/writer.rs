@@ -18,6 +18,7 @@ use vm_devices::virtio::Disk;
 use vm_mmu::{AddressSpace, PAGE};
 
 use super::base::{self, BaseRecord};
+use super::code::CodeRecord;
 use super::error::{Reason, SaveError};
 use super::folder::Draft;
 use super::layers::Layers;
@@ -27,8 +28,8 @@ use super::parts::{self, Part};
 use super::ram::{self, Otherwise};
 use super::seal;
 use super::{
-    BASE, CodecError, Content, DEVICES, DISKS, HARTS, MACHINE, MEMORY, PACKED, RAM, RAM_PACKED, STATE, Saved,
-    codec, disk_name, packed,
+    BASE, CODE, CodecError, Content, DEVICES, DISKS, HARTS, MACHINE, MEMORY, PACKED, RAM, RAM_PACKED, STATE,
+    Saved, codec, disk_name, packed,
 };
 
 /// What was written to a disk, as far as it is copied.
@@ -68,6 +69,19 @@ pub struct Writer {
     disks: Vec<Option<DiskCopy>>,
     /// Memory is packed in the end.
     pack: bool,
+    /// Image of the code that the machine had.
+    code: Option<Vec<u8>>,
+}
+
+/// What a snapshot has besides pages and the machine's state.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// What it stands on.
+    pub below: Option<BaseRecord>,
+    /// Whether memory is packed.
+    pub pack: bool,
+    /// Image of the code that the machine had.
+    pub code: Option<Vec<u8>>,
 }
 
 impl Writer {
@@ -87,8 +101,19 @@ impl Writer {
         let map = ram::write(memory, may_differ, &below, &ram)?;
         let (late, late_bytes) = (Vec::new(), Vec::new());
         let dir = dir.to_owned();
-        let mut writer =
-            Writer { dir, draft, ram, map, base, below, late, late_bytes, disks: Vec::new(), pack };
+        let mut writer = Writer {
+            dir,
+            draft,
+            ram,
+            map,
+            base,
+            below,
+            late,
+            late_bytes,
+            disks: Vec::new(),
+            pack,
+            code: None,
+        };
         for (number, disk) in disks.iter().enumerate() {
             let copy = disk.kept().map(|_| writer.copy_disk(number, disk)).transpose()?;
             writer.disks.push(copy);
@@ -102,6 +127,11 @@ impl Writer {
         disk.take_since();
         let map = ram::write_disk(disk, &below, &file)?;
         Ok(DiskCopy { map, file, below })
+    }
+
+    /// Adds an image of the code that the machine has.
+    pub fn add_code(&mut self, image: Vec<u8>) {
+        self.code = Some(image);
     }
 
     /// Copies pages again, by number, and what was stored to disks meanwhile.
@@ -156,7 +186,7 @@ impl Writer {
 
     /// Writes what was taken in and makes it the snapshot.
     pub fn finish(self, content: &Content) -> Result<Saved, SaveError> {
-        let Writer { dir, draft, ram, map, base, below, late, late_bytes, disks, pack } = self;
+        let Writer { dir, draft, ram, map, base, below, late, late_bytes, disks, pack, code } = self;
         let map = ram::rewrite(&map, &ram, (&below, Otherwise::Zeros), &late, |at, bytes| {
             bytes.copy_from_slice(&late_bytes[at * PAGE as usize..][..PAGE as usize]);
             Ok(())
@@ -170,7 +200,7 @@ impl Writer {
             File::open(&path).and_then(|image| image.sync_all()).map_err(SaveError::host("sync", &path))?;
         }
         let memory = map.held();
-        let digest = complete(draft, content, below, (map, ram), disks, pack)?;
+        let digest = complete(draft, content, (map, ram), disks, Rest { below, pack, code })?;
         Ok(Saved { dir, memory, digest, base: base.map(|base| base.dir().to_owned()) })
     }
 }
@@ -179,10 +209,9 @@ impl Writer {
 pub fn complete(
     draft: Draft,
     content: &Content,
-    below: Option<BaseRecord>,
     (map, ram): (PageMap, File),
     disks: Vec<Option<(PageMap, File)>>,
-    pack: bool,
+    Rest { below, pack, code }: Rest,
 ) -> Result<[u8; 32], SaveError> {
     let maps: Vec<Option<&PageMap>> = disks.iter().map(|disk| disk.as_ref().map(|(map, _)| map)).collect();
     let mut parts = vec![
@@ -200,6 +229,10 @@ pub fn complete(
         draft.remove(RAM)?;
         parts.push(part(PACKED, codec::encode(&frames))?);
         (ram, format) = (to, parts::FORMAT);
+    }
+    if let Some(code) = code {
+        write_file(&draft, CODE.0, &code)?;
+        parts.push(part(CODE, codec::encode(&CodeRecord::of(&code)))?);
     }
     if let Some(below) = below {
         parts.push(part(BASE, codec::encode(&below))?);

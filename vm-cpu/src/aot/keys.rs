@@ -6,9 +6,9 @@
 //! ```
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -151,6 +151,18 @@ pub fn read_public(path: &Path) -> Result<VerifyingKey, KeyError> {
     let key = key_in(open_unchangeable(path)?, path, PUBLIC)?;
     let key = VerifyingKey::from_bytes(&key).ok().filter(|key| !key.is_weak());
     key.ok_or_else(|| KeyError::Weak { path: path.to_owned() })
+}
+
+/// The user's own key in a directory, which is made on first use.
+pub fn own(dir: &Path) -> Result<SigningKey, KeyError> {
+    let (secret, public) = (dir.join("own.key"), dir.join("own.pub"));
+    if !secret.exists() {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(host("made", dir))?;
+        let key = generate()?;
+        write_public(&public, &key.verifying_key())?;
+        write_secret(&secret, &key)?;
+    }
+    read_secret(&secret)
 }
 
 fn key_in(file: File, path: &Path, kind: &'static str) -> Result<[u8; 32], KeyError> {

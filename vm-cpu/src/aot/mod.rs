@@ -32,6 +32,7 @@ pub mod store;
 pub mod survey;
 pub mod trust;
 pub mod unit;
+pub mod warm;
 
 pub use error::ImageError;
 pub use header::{Header, PAGE, Section};

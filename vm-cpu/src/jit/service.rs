@@ -19,6 +19,7 @@ use super::quick::{QuickShared, QuickStats};
 use super::region::{Region, Surroundings};
 use super::sites::{Known, assign_slots, sites_of};
 use super::slots::{FIRST_KEY, FIRST_SLOT, SlotPool, SlotRange};
+use crate::aot::build::HOT;
 use crate::aot::profile::{Collector, Profile};
 use crate::aot::shared::Loaded;
 use crate::hart::Cluster;
@@ -329,11 +330,27 @@ impl Jit {
     /// What has been noted so far, if it is.
     pub fn profile(&self) -> Option<Profile> {
         let (collector, memory) = (self.collector.as_ref()?, self.memory.upgrade()?);
+        Some(self.profile_of(collector, &memory))
+    }
+
+    fn profile_of(&self, collector: &Collector, memory: &AddressSpace) -> Profile {
         let learnt = self.learnt.lock();
         let list = |kind: &HashSet<u64>| kind.iter().copied().collect::<Vec<u64>>();
         let (roaming, beside) = (list(&learnt.roaming), list(&learnt.beside));
         drop(learnt);
-        Some(collector.profile(&memory, |gpa| self.quick.heat.of(gpa), &roaming, &beside))
+        collector.profile(memory, |gpa| self.quick.heat.of(gpa), &roaming, &beside)
+    }
+
+    /// What the optimised code in the cache was made from, all of it hot.
+    pub fn resident(&self) -> Profile {
+        let Some(memory) = self.memory.upgrade() else { return Profile::default() };
+        let collector = Collector::default();
+        self.cache.each_live(|unit| {
+            if !unit.quick && unit.is_true(&memory) {
+                collector.saw(&memory, unit.page, blocks_of(&unit.sites), None);
+            }
+        });
+        self.profile_of(&collector, &memory)
     }
 
     /// Whether there is an image in use.
@@ -668,6 +685,15 @@ impl Worker {
         self.counts.bytes.fetch_add(self.compiler.code.len() as u64, Relaxed);
         tracing::trace!(page, entries = entries.len(), insns, bytes = self.compiler.code.len(), "region");
     }
+}
+
+/// Basic blocks of a unit: offset, offset behind, and a heat that says that they are hot.
+fn blocks_of(sites: &[Site]) -> impl Iterator<Item = (u32, u32, u64)> + Clone + '_ {
+    let starts = (0..sites.len()).filter(|&at| at == 0 || sites[at - 1].rest == 1);
+    starts.filter_map(|at| {
+        let last = sites.get(at + usize::from(sites[at].rest) - 1)?;
+        Some((sites[at].offset.into(), u32::from(last.offset) + u32::from(last.insn.len), HOT))
+    })
 }
 
 impl Unit {
