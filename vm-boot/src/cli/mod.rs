@@ -56,9 +56,9 @@ Options of --jit on, as in --jit on,threshold=500,float=off:
   float=off     leave floating point to helpers
   system=off    leave CSRs, LR/SC and cbo.zero to helpers
   wait=on       harts wait for the compiler, so that runs are alike: for tests
-  lockstep=HOW  the interpreter repeats what compiled code does, and a difference ends the machine with
-                a report; one hart. HOW is units: compared unit by unit and turn by turn, or chains:
-                compared when the hart leaves compiled code. Add threshold=1,wait=on to compile all
+  lockstep=HOW  the interpreter repeats what compiled code does, and a difference ends the machine
+                with a report; one hart. HOW is units: compared unit by unit and turn by turn, or
+                chains: when the hart leaves compiled code. Add threshold=1,wait=on to compile all
 
 A configuration file has the same names as keys:
   kernel = \"Image\"

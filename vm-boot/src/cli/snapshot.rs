@@ -81,18 +81,17 @@ pub struct SnapshotArgs {
     /// Take a snapshot when TEXT appears on a console, then end
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub snapshot_on: Option<String>,
-    /// Where snapshots go, also those of Ctrl-A s [default: vm-boot.snapshot]
+    /// Where they go, also those of Ctrl-A s [default: vm-boot.snapshot]
     #[arg(long, value_name = "DIR")]
     pub snapshot_dir: Option<PathBuf>,
-    /// Snapshots hold only what differs from the one in DIR, which has to stay as it is
+    /// They hold only what differs from the one in DIR
     #[arg(long, value_name = "DIR")]
     pub snapshot_base: Option<PathBuf>,
     /// Pack memory in snapshots: they are smaller, and all of it is unpacked before a machine goes on
     #[arg(long)]
     pub snapshot_zstd: bool,
-    /// Optimised code in snapshots, so that a machine that goes on from one is fast at once: off leaves it out,
-    /// and makes no use of what a snapshot has [default: on]
-    #[arg(long, value_name = "WHETHER")]
+    /// Keep optimised code in them, and run what one has [default: on]
+    #[arg(long, value_name = "SWITCH", hide_possible_values = true)]
     pub snapshot_code: Option<Switch>,
 }
 
