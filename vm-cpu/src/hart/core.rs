@@ -104,6 +104,8 @@ pub struct Core {
     pub(crate) misfit: Option<Misfit>,
     /// Sites that stored beside code.
     pub(crate) strays: Strays,
+    /// Groups of accesses across pages.
+    pub(crate) crossings: Strays,
     /// What lock-step needs.
     pub(crate) shadow: Option<Box<Shadow>>,
 }
@@ -158,6 +160,7 @@ impl Core {
             tally: Tally::default(),
             misfit: None,
             strays: Strays::default(),
+            crossings: Strays::default(),
             shadow: None,
         };
         core.review();

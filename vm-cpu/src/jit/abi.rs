@@ -91,6 +91,8 @@ pub(crate) struct Native {
     pub touched: u64,
     /// Not 0 while floating point may be done on the host's FPU: FS dirty, flags gathering, nearest.
     pub fp_ready: u64,
+    /// Not 0 while floating-point registers may be read: FS not off.
+    pub fp_on: u64,
     /// What a load that is no plain memory access has read, or where such a store may write again.
     pub bounce: [u64; 2],
     /// Results that must not vanish for want of a use.
@@ -136,6 +138,7 @@ impl Native {
             user: 0,
             touched: 0,
             fp_ready: 0,
+            fp_on: 0,
             bounce: [0; 2],
             sinks: [0; SINKS],
             zero: 0,
@@ -228,6 +231,8 @@ pub struct Site {
     pub slot: u16,
     /// It looks for code after each store.
     pub beside: bool,
+    /// What it accesses with others lies across pages too often for one check.
+    pub apart: bool,
     /// Its unit was made ahead of the run.
     pub ahead: bool,
 }

@@ -203,6 +203,7 @@ fn sites(unit: &AheadUnit, page: u64, memory: &AddressSpace, extensions: Extensi
             size,
             slot: site.slot,
             beside: site.beside,
+            apart: false,
             ahead: true,
         })
     };

@@ -496,6 +496,7 @@ impl Core {
         }
         (self.native.jumps, self.native.fetch_space, self.native.user) = self.jumps.for_code();
         self.native.fp_ready = self.fp_is_ready().into();
+        self.native.fp_on = self.csr.fp_on().into();
         self.native.pc_mask = self.csr.pc_mask();
         self.native.zero_forbidden = (!self.csr.cbo_permitted(Cbo::Zero)).into();
         self.look_at_status();
@@ -509,6 +510,8 @@ pub(crate) enum Misfit {
     Roaming { number: u32, slots: Vec<u16> },
     /// The instruction at this guest-physical address stores beside code, and does not look for it.
     Beside { gpa: u64 },
+    /// The accesses that are checked at once at this guest-physical address lie across pages.
+    Apart { gpa: u64 },
 }
 
 /// A hart's part in the code cache's epochs.

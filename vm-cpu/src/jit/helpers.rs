@@ -329,6 +329,10 @@ impl Core {
             {
                 return done;
             }
+        } else if self.crossings.count(site) {
+            let at = self.native.page + u64::from(site.offset);
+            let gpa = self.tlb.translate(self.fetch.class, at, Access::Fetch);
+            self.misfit = gpa.map(|gpa| Misfit::Apart { gpa });
         }
         self.retire(self.pending_at(site), site);
         Then::Leave(Leave::Interpret)
@@ -391,11 +395,13 @@ impl Core {
         self.native.status_ready = ready.into();
     }
 
-    /// Whether an instruction may have made [`Native::fp_ready`] untrue without ending its block.
+    /// Whether an instruction may have made [`Native::fp_ready`], or `fp_on`, untrue without ending its block.
     fn fp_settings_changed(&self, insn: &Insn) -> bool {
         use crate::isa::Op::*;
         let csr = matches!(insn.op, csrrw | csrrs | csrrc | csrrwi | csrrsi | csrrci);
-        csr && matches!(insn.imm as u16, 0x001..=0x003) || self.native.fp_ready != 0 && !self.fp_is_ready()
+        let off = self.native.fp_on != 0 && !self.csr.fp_on();
+        let unready = off || self.native.fp_ready != 0 && !self.fp_is_ready();
+        csr && matches!(insn.imm as u16, 0x001..=0x003) || unready
     }
 
     /// Floating point may be done on the host's FPU.

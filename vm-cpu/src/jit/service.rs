@@ -106,11 +106,25 @@ pub(crate) struct Unit {
 
 /// What was learnt of accesses as they ran, by guest-physical address of the instruction.
 #[derive(Debug, Default)]
-struct Learnt {
+pub(super) struct Learnt {
     /// Their pages change too often for an inline cache.
     roaming: HashSet<u64>,
     /// They store to pages that hold code.
     beside: HashSet<u64>,
+    /// They begin groups that lie across pages.
+    apart: HashSet<u64>,
+}
+
+impl Learnt {
+    /// Whether the access at an address has to look for code.
+    pub fn is_beside(&self, gpa: u64) -> bool {
+        !self.beside.is_empty() && self.beside.contains(&gpa)
+    }
+
+    /// Whether the group that begins at an address lies across pages too often to be one.
+    pub fn is_apart(&self, gpa: u64) -> bool {
+        !self.apart.is_empty() && self.apart.contains(&gpa)
+    }
 }
 
 /// Addresses remembered at most of a kind, before all are forgotten.
@@ -154,6 +168,8 @@ pub struct JitStats {
     pub grounded: u64,
     /// Units made anew because they stored beside code.
     pub beside: u64,
+    /// Units made anew because what they checked at once lay across pages.
+    pub apart: u64,
     /// Of the quick tier.
     pub quick: QuickStats,
 }
@@ -173,6 +189,7 @@ struct Counts {
     failed: AtomicU64,
     grounded: AtomicU64,
     beside: AtomicU64,
+    apart: AtomicU64,
 }
 
 struct Queue {
@@ -198,7 +215,7 @@ pub struct Jit {
     queue: Arc<Queue>,
     counts: Arc<Counts>,
     when_full: Arc<WhenFull>,
-    learnt: Arc<Mutex<Learnt>>,
+    pub(super) learnt: Arc<Mutex<Learnt>>,
     /// What harts share that make code of the quick tier.
     pub(super) quick: QuickShared,
     pub(super) collector: Option<Arc<Collector>>,
@@ -396,9 +413,11 @@ impl Jit {
             let learnt = self.learnt.lock();
             let is = |kind: &HashSet<u64>, site: &Site| kind.contains(&(page + u64::from(site.offset)));
             let misfit = |site: &Site| {
-                site.slot != 0 && is(&learnt.roaming, site) || !site.beside && is(&learnt.beside, site)
+                let roams = site.slot != 0 && is(&learnt.roaming, site);
+                roams || !site.beside && is(&learnt.beside, site) || is(&learnt.apart, site)
             };
-            learnt.roaming.is_empty() && learnt.beside.is_empty() || !sites.iter().any(misfit)
+            let Learnt { roaming, beside, apart } = &*learnt;
+            roaming.is_empty() && beside.is_empty() && apart.is_empty() || !sites.iter().any(misfit)
         };
         let Some(unit) = ahead.bind(&self.cache, &memory, extensions, (block, first), &suits, mark) else {
             return false;
@@ -443,11 +462,20 @@ impl Jit {
             Misfit::Beside { gpa } if self.config.options.beside => {
                 learn(&mut self.learnt.lock().beside, [*gpa]);
                 self.counts.beside.fetch_add(1, Relaxed);
-                let page = gpa & !(PAGE - 1);
-                self.cache.invalidate(page, granule_mask(gpa - page, 1), Cause::Engine);
+                self.drop_units_of(*gpa);
             }
             Misfit::Beside { .. } => {}
+            Misfit::Apart { gpa } => {
+                learn(&mut self.learnt.lock().apart, [*gpa]);
+                self.counts.apart.fetch_add(1, Relaxed);
+                self.drop_units_of(*gpa);
+            }
         }
+    }
+
+    fn drop_units_of(&self, gpa: u64) {
+        let page = gpa & !(PAGE - 1);
+        self.cache.invalidate(page, granule_mask(gpa - page, 1), Cause::Engine);
     }
 
     fn ground(&self, number: u32, slots: &[u16]) {
@@ -459,12 +487,6 @@ impl Jit {
         learn(&mut self.learnt.lock().roaming, found);
         self.counts.grounded.fetch_add(1, Relaxed);
         self.cache.kill(number, Cause::Engine);
-    }
-
-    /// Calls `act` with what says of the access at an address whether it has to look for code.
-    pub(super) fn with_beside<R>(&self, act: impl FnOnce(&dyn Fn(u64) -> bool) -> R) -> R {
-        let learnt = self.learnt.lock();
-        act(&|gpa| !learnt.beside.is_empty() && learnt.beside.contains(&gpa))
     }
 
     /// Forgets every unit: the machine is reset.
@@ -506,6 +528,7 @@ impl Jit {
             failed,
             grounded,
             beside,
+            apart,
         } = &*self.counts;
         JitStats {
             regions: regions.load(Relaxed),
@@ -522,6 +545,7 @@ impl Jit {
             failed: failed.load(Relaxed),
             grounded: grounded.load(Relaxed),
             beside: beside.load(Relaxed),
+            apart: apart.load(Relaxed),
             quick: self.quick.stats(),
         }
     }
@@ -633,6 +657,7 @@ impl Worker {
     fn compile(&mut self, region: &Region) {
         let Some(memory) = self.memory.upgrade() else { return };
         let mut unit = Unit::of(region);
+        unit.set_apart(&self.learnt.lock());
         if self.options.slots {
             unit.assign_slots(region, self.options.group, &self.learnt.lock(), &self.pool);
         }
@@ -699,6 +724,12 @@ fn blocks_of(sites: &[Site]) -> impl Iterator<Item = (u32, u32, u64)> + Clone + 
 impl Unit {
     fn of(region: &Region) -> Unit {
         Unit { page: region.page, sites: sites_of(region), slots: None, quick: false, _lease: None }
+    }
+
+    /// Has those accesses check by themselves whose groups lie across pages.
+    fn set_apart(&mut self, learnt: &Learnt) {
+        let page = self.page;
+        self.sites.iter_mut().for_each(|site| site.apart = learnt.is_apart(page + u64::from(site.offset)));
     }
 
     /// Gives accesses their inline caches, if there is room; not those that roam. Says which have to look for

@@ -15,6 +15,7 @@ pub(crate) fn sites_of(region: &Region) -> Box<[Site]> {
         size: block.effects[index].access.map_or(0, |(size, _)| size as u8),
         slot: 0,
         beside: false,
+        apart: false,
         ahead: false,
     };
     region.blocks.iter().flat_map(|b| (0..b.insns.len()).map(move |index| site(b, index))).collect()
@@ -36,8 +37,11 @@ pub(crate) fn assign_slots(
     known: &Known<'_>,
     take: impl FnOnce(u32) -> Option<SlotSpan>,
 ) -> Option<SlotSpan> {
-    let checks = region.blocks.iter().flat_map(|block| checks(block, group));
-    let checked = sites.iter_mut().zip(checks).filter_map(|(site, check)| Some((site, check?)));
+    let mut of_all: Vec<Option<bool>> = Vec::new();
+    for block in &region.blocks {
+        of_all.extend(checks(block, &sites[of_all.len()..], group));
+    }
+    let checked = sites.iter_mut().zip(of_all).filter_map(|(site, check)| Some((site, check?)));
     let mut wanted: Vec<(&mut Site, bool)> = Vec::new();
     for (site, store) in checked {
         site.beside = store && (known.beside)(site.offset);

@@ -59,10 +59,12 @@ impl State {
 }
 
 impl Lifter<'_, '_> {
-    /// Whether the unit does floating point by itself.
-    pub(super) fn uses_float(&self) -> bool {
-        let touches = |e: &Effects| !e.runtime && (e.f_read | e.f_written != 0 || e.float.is_some());
-        self.region.blocks.iter().any(|block| block.effects.iter().any(|e| touches(e) && self.covers(e)))
+    /// The word that must not be 0 for the unit to do floating point by itself, if it does: to read registers takes
+    /// less than to change them.
+    pub(super) fn float_condition(&self) -> Option<i32> {
+        let all = self.region.blocks.iter().flat_map(|block| &block.effects);
+        let own = all.filter(|e| !e.runtime && self.covers(e));
+        own.filter_map(float_condition_of).max_by_key(|&word| word == native!(fp_ready))
     }
 
     /// Whether FP registers are variables of the unit.
@@ -652,6 +654,15 @@ pub fn computes(effects: &Effects) -> u32 {
         Some(_) => effects.f_read,
         None if effects.access.is_some() => effects.f_read,
         None => 0,
+    }
+}
+
+/// The word that must not be 0 for an instruction that the runtime is not needed for.
+pub fn float_condition_of(effects: &Effects) -> Option<i32> {
+    match effects.f_written != 0 || effects.float.is_some() {
+        true => Some(native!(fp_ready)),
+        false if effects.f_read != 0 => Some(native!(fp_on)),
+        false => None,
     }
 }
 

@@ -20,7 +20,7 @@ use super::Lifter;
 use crate::isa::Insn;
 use crate::isa::effects::Effects;
 use crate::isa::emit::{Mem, Size};
-use crate::jit::abi::native;
+use crate::jit::abi::{Site, native};
 use crate::jit::enter::Helper;
 use crate::jit::region::RegionBlock;
 use vm_mmu::{ENTRIES, Entry, PAGE};
@@ -78,12 +78,12 @@ struct Draft {
     plan: Plan,
 }
 
-/// Finds the groups of a block.
-pub(super) fn plan(block: &RegionBlock) -> Groups {
+/// Finds the groups of a block, whose instructions are at `sites`.
+pub(super) fn plan(block: &RegionBlock, sites: &[Site]) -> Groups {
     let mut groups = Groups::default();
     let mut current: HashMap<u8, Draft> = HashMap::new();
     let mut close = |draft: Draft| {
-        if !draft.others.is_empty() {
+        if !draft.others.is_empty() && !sites[draft.first].apart {
             groups.plans.insert(draft.first, draft.plan);
             groups.members.extend(draft.others);
         }
@@ -117,8 +117,12 @@ pub(super) fn plan(block: &RegionBlock) -> Groups {
 
 /// Which instructions of a block check an access of their own or that of their group, and whether that has
 /// to permit stores.
-pub fn checks(block: &RegionBlock, group: bool) -> impl Iterator<Item = Option<bool>> + '_ {
-    let groups = if group { plan(block) } else { Groups::default() };
+pub fn checks<'a>(
+    block: &'a RegionBlock,
+    sites: &[Site],
+    group: bool,
+) -> impl Iterator<Item = Option<bool>> + 'a {
+    let groups = if group { plan(block, sites) } else { Groups::default() };
     block.effects.iter().enumerate().map(move |(at, effects)| {
         let (_, store) = effects.access.filter(|_| !effects.runtime && !groups.members.contains(&at))?;
         Some(groups.plans.get(&at).map_or(store, |plan| plan.write))

@@ -18,7 +18,7 @@ mod runtime;
 mod slots;
 mod system;
 
-pub(super) use self::float::{computes, leaves_raw, stale_after};
+pub(super) use self::float::{computes, float_condition_of, leaves_raw, stale_after};
 pub(super) use self::memory::checks;
 pub use self::place::{Binding, HELPER_WORDS, LINK_WORDS, NUMBER_WORD, Place, SITES_WORD, space};
 
@@ -284,8 +284,8 @@ impl Lifter<'_, '_> {
         self.go_on_in(called);
         self.leave(Leave::Attention);
         self.go_on_in(quiet);
-        if self.uses_float() {
-            let ready = self.word(native!(fp_ready));
+        if let Some(condition) = self.float_condition() {
+            let ready = self.word(condition);
             let (on, off) = (self.b.create_block(), self.cold_block());
             self.b.ins().brif(ready, on, &[], off, &[]);
             self.go_on_in(off);
@@ -347,8 +347,11 @@ impl Lifter<'_, '_> {
         self.at = at;
         self.dirty = self.region.blocks[at].dirty;
         self.compared = None;
-        self.groups =
-            if self.place.options.group { memory::plan(self.this()) } else { memory::Groups::default() };
+        let own = self.first_insn..self.first_insn + self.region.blocks[at].insns.len();
+        self.groups = match self.place.options.group {
+            true => memory::plan(self.this(), &self.place.sites[own]),
+            false => memory::Groups::default(),
+        };
         self.float = float::State::of(&self.region.blocks[at]);
         self.b.switch_to_block(self.blocks[at]);
         self.say_whose(0);

@@ -90,8 +90,8 @@ impl Writer<'_> {
         self.hot.set_address(RAX, counter);
         self.hot.inc_word(RAX);
         self.leave_at_start(Cond::NotSign, Leave::Hot);
-        if self.moves_floats() {
-            self.hot.alu_memory(Size::D, Alu::Cmp, R15, native!(fp_ready), 0);
+        if let Some(condition) = self.float_condition() {
+            self.hot.alu_memory(Size::D, Alu::Cmp, R15, condition, 0);
             self.leave_at_start(Cond::Equal, Leave::Interpret);
         }
         self.hot.alu_memory(Size::D, Alu::Add, R15, abi::retired_offset(), block.len as i32);

@@ -60,7 +60,7 @@ impl Groups {
         let mut current: [Option<Plan>; 32] = [None; 32];
         for (index, (site, effects)) in insns.iter().zip(effects).enumerate() {
             if effects.runtime || effects.orders || effects.float.is_some() {
-                current.iter_mut().for_each(|plan| self.close(plan.take()));
+                current.iter_mut().for_each(|plan| self.close(plan.take(), insns));
             }
             if let Some((size, write)) = effects.access {
                 let insn = &site.insn;
@@ -75,7 +75,7 @@ impl Groups {
                     _ => {
                         let plan = Plan { first: index, base: insn.rs1, low, high, write, count: 1 };
                         let before = slot.replace(plan);
-                        self.close(before);
+                        self.close(before, insns);
                     }
                 }
             }
@@ -83,14 +83,14 @@ impl Groups {
             while written != 0 {
                 let base = written.trailing_zeros() as usize;
                 written &= written - 1;
-                self.close(current[base].take());
+                self.close(current[base].take(), insns);
             }
         }
-        current.iter_mut().for_each(|plan| self.close(plan.take()));
+        current.iter_mut().for_each(|plan| self.close(plan.take(), insns));
     }
 
-    fn close(&mut self, plan: Option<Plan>) {
-        self.plans.extend(plan.filter(|plan| plan.count > 1));
+    fn close(&mut self, plan: Option<Plan>, insns: &[Site]) {
+        self.plans.extend(plan.filter(|plan| plan.count > 1 && !insns[plan.first].apart));
     }
 
     /// A group has lost its register.

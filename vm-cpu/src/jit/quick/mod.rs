@@ -37,8 +37,9 @@ use self::registers::Registers;
 use self::select::Chosen;
 pub(crate) use self::shared::QuickShared;
 pub use self::shared::QuickStats;
-use super::abi::{Leave, Site};
+use super::abi::{Leave, Site, native};
 use super::enter::Helper;
+use super::lift::float_condition_of;
 use crate::isa::effects::Effects;
 use crate::isa::emit::{Flow, Size};
 use crate::isa::execute;
@@ -168,11 +169,12 @@ impl Writer<'_> {
         self.go_to(i64::from(end))
     }
 
-    /// Whether the block at hand moves floating-point registers without the runtime's help.
-    fn moves_floats(&self) -> bool {
+    /// The word that must not be 0 for the block at hand to move floating-point registers without the runtime's help,
+    /// if it does.
+    fn float_condition(&self) -> Option<i32> {
         let Chosen { first, len, .. } = self.chosen[self.at];
-        let moves = |e: &Effects| e.float.is_none() && !e.runtime && e.f_read | e.f_written != 0;
-        self.effects[first..first + len].iter().any(moves)
+        let moves = self.effects[first..first + len].iter().filter(|e| e.float.is_none() && !e.runtime);
+        moves.filter_map(float_condition_of).max_by_key(|&word| word == native!(fp_ready))
     }
 
     /// Leaves for `why` at the start of the block at hand, if `cond`.
@@ -202,6 +204,7 @@ mod tests {
             size: 0,
             slot: 0,
             beside: false,
+            apart: false,
             ahead: false,
         };
         let sites: Vec<Site> = insns.iter().map(site).collect();

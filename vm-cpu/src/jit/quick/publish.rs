@@ -101,7 +101,7 @@ impl Jit {
     fn make(&self, quick: &mut Quick, blocks: &Blocks, seed: &Block, now: u64) -> Option<Translated> {
         let memory = self.memory.upgrade()?;
         let taken = |gpa| self.cache.lookup(gpa).is_some();
-        let sites = self.with_beside(|beside| quick.select(blocks, seed, taken, beside))?;
+        let sites = quick.select(blocks, seed, taken, &self.learnt.lock())?;
         let page = seed.gpa & !(PAGE - 1);
         let unit = Unit { page, sites, slots: None, quick: true, _lease: None };
         let mut ticket = self.cache.reserve()?;

@@ -6,6 +6,7 @@ use crate::isa::Insn;
 use crate::isa::effects::Effects;
 use crate::jit::abi::Site;
 use crate::jit::region::{End, end_of};
+use crate::jit::service::Learnt;
 use vm_mmu::PAGE;
 
 /// Blocks of a unit at most.
@@ -28,13 +29,13 @@ pub(super) struct Chosen {
 
 impl Quick {
     /// Chooses the blocks around `seed`, in the order in which they are best laid out. `taken` says which
-    /// addresses have a unit, `beside` which accesses look for code. Gives the places of their instructions.
+    /// addresses have a unit. Gives the places of their instructions.
     pub(super) fn select(
         &mut self,
         blocks: &Blocks,
         seed: &Block,
         taken: impl Fn(u64) -> bool,
-        beside: &dyn Fn(u64) -> bool,
+        learnt: &Learnt,
     ) -> Option<Box<[Site]>> {
         let Quick { chosen, work, effects, .. } = self;
         chosen.clear();
@@ -66,7 +67,8 @@ impl Quick {
                     offset,
                     rest: (len - index) as u16,
                     slot: 0,
-                    beside: of.access.is_some() && beside(page + u64::from(offset)),
+                    beside: of.access.is_some() && learnt.is_beside(page + u64::from(offset)),
+                    apart: of.access.is_some() && learnt.is_apart(page + u64::from(offset)),
                     ahead: false,
                     size: of.access.map_or(0, |(size, _)| size as u8),
                 });
