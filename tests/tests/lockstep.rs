@@ -111,6 +111,27 @@ fn what_a_loop_does_not_change_raises_no_flag_before_its_time() {
     }
 }
 
+/// A frame across two pages.
+const FRAME: &str =
+    "li a1, 20000; j again; again: sd a0, -16(a2); sd a1, 8(a2); ld a3, -16(a2); ld a4, 8(a2);
+    add a0, a3, a4; addi a1, a1, -1; bnez a1, again; sd x0, 0(x0); j .";
+
+#[test]
+fn what_is_checked_at_once_and_lies_across_pages_is_soon_taken_apart() {
+    for &engine in Engine::ALL.iter().chain(Engine::LOCKSTEP) {
+        let mut bare = Bare::new(engine, &CpuConfig::default(), 1, 16 * 4096);
+        bare.load(RAM, &assemble(RAM, FRAME).expect("a good program").bytes);
+        bare.start(0, RAM, Priv::Machine);
+        bare.harts[0].core_mut().set_x(12, RAM + 2 * 4096);
+        assert_eq!(bare.run(0), Stopped::Done, "{}", bare.harts[0].divergence().unwrap_or_default());
+        assert_eq!(bare.harts[0].core().x(10), 200_010_000, "{engine:?}");
+        let tally = bare.cluster.port(0).tally();
+        let by_interpreter = tally.retired - tally.compiled;
+        let compiles = engine != Engine::Interpreter && !Engine::LOCKSTEP.contains(&engine);
+        assert!(!compiles || by_interpreter < 10_000, "{engine:?}: {by_interpreter} by the interpreter");
+    }
+}
+
 #[test]
 fn a_wrong_translation_is_found_and_named() {
     let (bare, stopped) = sum(Engine::Mistaken);
