@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Files, KERNEL, kill, read, run, vm_boot, wait, word};
+use common::{Files, KERNEL, kill, read, run_with_input, vm_boot, wait, word};
 use vm_boot::snapshot::Opened;
 use vm_cpu::isa::asm::assemble;
 
@@ -57,20 +57,13 @@ fn count(dir: &str) -> u64 {
     count
 }
 
-#[test]
-fn a_killed_save_leaves_a_whole_snapshot() {
+/// Saves a guest that counts to `dir`, by the command `again`, which goes on from there; all but the first and the
+/// last time it is killed.
+fn kill_saves(dir: &str, again: &[&str]) {
     let kills: u32 = std::env::var("SNAPSHOT_KILLS").map_or(25, |kills| kills.parse().unwrap());
-    let files = Files::new();
-    let kernel = files.program("guest", KERNEL, COUNT);
-    let dir = word(&files.path("snap"));
-    let first = ["run", "--mode", "s", "--memory", "16M", "--kernel", &kernel];
-    let (code, _, err) =
-        read(&run(&[&first[..], &["--snapshot-on", "count\n", "--snapshot-dir", &dir]].concat()));
-    assert_eq!(code, Some(0), "{err}");
-    let mut before = count(&dir);
+    let mut before = count(dir);
     // As long as a restore with its save takes here.
     let begun = Instant::now();
-    let again = ["restore", &dir, "--snapshot-on", "count\n", "--snapshot-dir", &dir];
     let (mut saved, mut killed) = (0, 0);
     let mut longest = Duration::ZERO;
     for round in 0..=kills {
@@ -93,7 +86,7 @@ fn a_killed_save_leaves_a_whole_snapshot() {
             kill(child.id(), "KILL");
             wait(&mut child);
         }
-        let now = count(&dir);
+        let now = count(dir);
         assert!(now == before || now == before + 1, "from {before} to {now}");
         if now == before {
             killed += 1
@@ -107,9 +100,45 @@ fn a_killed_save_leaves_a_whole_snapshot() {
     let mut last = vm_boot().args(again).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     last.stdin.take().unwrap().write_all(b"+").unwrap();
     assert!(wait(&mut last).success());
-    assert_eq!(count(&dir), before + 1);
-    let left: Vec<_> =
-        fs::read_dir(files.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 2, "the kernel and the snapshot: {left:?}");
+    assert_eq!(count(dir), before + 1);
     assert!(saved > 0);
+}
+
+/// Runs `command` with `keys` typed, to its end.
+fn typed(command: &[&str], keys: &[u8]) {
+    let (code, _, err) = read(&run_with_input(command, keys));
+    assert_eq!(code, Some(0), "{err}");
+}
+
+/// Saves a guest that has counted to 1.
+fn begin(kernel: &str, dir: &str) {
+    let run = ["run", "--mode", "s", "--memory", "16M", "--kernel", kernel];
+    typed(&[&run[..], &["--snapshot-on", "count\n", "--snapshot-dir", dir]].concat(), b"");
+}
+
+fn names(files: &Files) -> usize {
+    fs::read_dir(files.path("")).unwrap().count()
+}
+
+#[test]
+fn a_killed_save_leaves_a_whole_snapshot() {
+    let files = Files::new();
+    let kernel = files.program("guest", KERNEL, COUNT);
+    let dir = word(&files.path("snap"));
+    begin(&kernel, &dir);
+    kill_saves(&dir, &["restore", &dir, "--snapshot-on", "count\n", "--snapshot-dir", &dir]);
+    assert_eq!(names(&files), 2, "the kernel and the snapshot");
+}
+
+#[test]
+fn a_killed_save_on_top_of_another_leaves_both_whole() {
+    let files = Files::new();
+    let kernel = files.program("guest", KERNEL, COUNT);
+    let (base, dir) = (word(&files.path("base")), word(&files.path("snap")));
+    begin(&kernel, &base);
+    let on_base = ["--snapshot-on", "count\n", "--snapshot-dir", &dir, "--snapshot-base", &base];
+    typed(&[&["restore", &base][..], &on_base].concat(), b"+");
+    kill_saves(&dir, &[&["restore", &dir][..], &on_base].concat());
+    assert_eq!(count(&base), 1);
+    assert_eq!(names(&files), 3, "the kernel and two snapshots");
 }
