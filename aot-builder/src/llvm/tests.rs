@@ -32,6 +32,7 @@ fn profile() -> Profile {
             bytes,
             blocks,
             roaming: vec![],
+            apart: vec![],
             beside: vec![],
         }],
     }

@@ -101,6 +101,7 @@ pub fn plan(profile: &Profile, least: u64) -> Vec<Job> {
     let group = Options::default().group;
     let jobs = found.into_iter().map(|(region, page)| {
         let mut sites = sites_of(&region);
+        sites.iter_mut().for_each(|site| site.apart = page.apart.contains(&site.offset));
         let known = Known {
             roams: &|at| region.heat < HOT || page.roaming.contains(&at),
             beside: &|at| page.beside.contains(&at),
@@ -316,7 +317,15 @@ mod tests {
         bytes.resize(64, 0);
         let block = |offset, bytes, heat| ProfileBlock { offset, bytes, heat, entered: false };
         let blocks = vec![block(0, 8, 1000), block(8, 4, 900)];
-        let page = ProfilePage { gpa: 0x8000_0000, known: 1, bytes, blocks, roaming: vec![], beside: vec![] };
+        let page = ProfilePage {
+            gpa: 0x8000_0000,
+            known: 1,
+            bytes,
+            blocks,
+            roaming: vec![],
+            beside: vec![],
+            apart: vec![],
+        };
         Profile { pages: vec![page.clone(), ProfilePage { gpa: 0x8000_5000, ..page }] }
     }
 

@@ -19,7 +19,7 @@ use crate::interp::granule_mask;
 
 const MAGIC: [u8; 8] = *b"RVPROFIL";
 /// Version of the format.
-pub const PROFILE_VERSION: u32 = 1;
+pub const PROFILE_VERSION: u32 = 2;
 /// Bytes of a profile at most: what is larger is none.
 const LIMIT: usize = 1 << 30;
 /// Bytes of a granule.
@@ -54,6 +54,8 @@ pub struct ProfilePage {
     pub roaming: Vec<u16>,
     /// Offsets of stores to pages that hold code.
     pub beside: Vec<u16>,
+    /// Offsets where groups of accesses begin that lie across pages too often for one check.
+    pub apart: Vec<u16>,
 }
 
 impl ProfilePage {
@@ -83,6 +85,7 @@ impl ProfilePage {
             blocks: blocks.collect(),
             roaming: taken.roaming,
             beside: taken.beside,
+            apart: taken.apart,
         }
     }
 
@@ -114,10 +117,8 @@ impl ProfilePage {
             all
         };
         let (roaming, beside) = (union(&self.roaming, &other.roaming), union(&self.beside, &other.beside));
-        *self = ProfilePage::of(
-            self.gpa,
-            Taken { bytes: page, known: self.known | new, blocks, roaming, beside },
-        );
+        let (known, apart) = (self.known | new, union(&self.apart, &other.apart));
+        *self = ProfilePage::of(self.gpa, Taken { bytes: page, known, blocks, roaming, beside, apart });
     }
 }
 
@@ -233,6 +234,7 @@ struct Taken {
     blocks: BTreeMap<u16, Ran>,
     roaming: Vec<u16>,
     beside: Vec<u16>,
+    apart: Vec<u16>,
 }
 
 /// A block that ran.
@@ -273,8 +275,8 @@ impl Collector {
                 current
             }
             None => {
-                let (blocks, roaming, beside) = (BTreeMap::new(), Vec::new(), Vec::new());
-                versions.push(Taken { bytes: now, known: 0, blocks, roaming, beside });
+                let (blocks, [roaming, beside, apart]) = (BTreeMap::new(), [const { Vec::new() }; 3]);
+                versions.push(Taken { bytes: now, known: 0, blocks, roaming, beside, apart });
                 let last = versions.len() - 1;
                 &mut versions[last]
             }
@@ -289,14 +291,13 @@ impl Collector {
         }
     }
 
-    /// The profile so far. `heat` says how often a block has run, `roaming` and `beside` what was learnt of
-    /// accesses, all by guest-physical address.
+    /// The profile so far. `heat` says how often a block has run, the others what was learnt of accesses: that they
+    /// roam, store beside code, are to be checked apart; all by guest-physical address.
     pub(crate) fn profile(
         &self,
         memory: &AddressSpace,
         heat: impl Fn(u64) -> u64,
-        roaming: &[u64],
-        beside: &[u64],
+        learnt: [&[u64]; 3],
     ) -> Profile {
         let mut pages = self.pages.lock();
         let mut now = [0; PAGE as usize];
@@ -309,13 +310,17 @@ impl Collector {
                 block.heat = block.heat.max(heat(page + u64::from(offset)));
             }
         }
-        for (learnt, beside) in [(roaming, false), (beside, true)] {
+        for (kind, learnt) in learnt.into_iter().enumerate() {
             for &at in learnt {
                 let (page, offset) = (at & !(PAGE - 1), (at & (PAGE - 1)) as u16);
                 let Some(current) = pages.get_mut(&page).and_then(|versions| versions.last_mut()) else {
                     continue;
                 };
-                let list = if beside { &mut current.beside } else { &mut current.roaming };
+                let list = match kind {
+                    0 => &mut current.roaming,
+                    1 => &mut current.beside,
+                    _ => &mut current.apart,
+                };
                 if !list.contains(&offset) {
                     list.push(offset);
                 }
@@ -324,12 +329,15 @@ impl Collector {
         let mut all = Profile::default();
         for (&gpa, versions) in pages.iter() {
             for taken in versions {
-                let Taken { known, blocks, roaming, beside, bytes } = taken;
-                let (mut roaming, mut beside) = (roaming.clone(), beside.clone());
-                roaming.sort_unstable();
-                beside.sort_unstable();
-                let copy =
-                    Taken { bytes: bytes.clone(), known: *known, blocks: blocks.clone(), roaming, beside };
+                let Taken { known, blocks, bytes, .. } = taken;
+                let sorted = |list: &Vec<u16>| {
+                    let mut list = list.clone();
+                    list.sort_unstable();
+                    list
+                };
+                let [roaming, beside, apart] = [&taken.roaming, &taken.beside, &taken.apart].map(sorted);
+                let (bytes, known, blocks) = (bytes.clone(), *known, blocks.clone());
+                let copy = Taken { bytes, known, blocks, roaming, beside, apart };
                 all.pages.push(ProfilePage::of(gpa, copy));
             }
         }
@@ -352,6 +360,7 @@ mod tests {
                 .map(|&(offset, heat)| ProfileBlock { offset, bytes: 4, heat, entered: false })
                 .collect(),
             roaming: vec![],
+            apart: vec![],
             beside: vec![4],
         }
     }

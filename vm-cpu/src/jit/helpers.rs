@@ -329,7 +329,7 @@ impl Core {
             {
                 return done;
             }
-        } else if self.crossings.count(site) {
+        } else if !site.ahead && self.crossings.count(site) {
             let at = self.native.page + u64::from(site.offset);
             let gpa = self.tlb.translate(self.fetch.class, at, Access::Fetch);
             self.misfit = gpa.map(|gpa| Misfit::Apart { gpa });

@@ -353,9 +353,9 @@ impl Jit {
     fn profile_of(&self, collector: &Collector, memory: &AddressSpace) -> Profile {
         let learnt = self.learnt.lock();
         let list = |kind: &HashSet<u64>| kind.iter().copied().collect::<Vec<u64>>();
-        let (roaming, beside) = (list(&learnt.roaming), list(&learnt.beside));
+        let [roaming, beside, apart] = [&learnt.roaming, &learnt.beside, &learnt.apart].map(list);
         drop(learnt);
-        collector.profile(memory, |gpa| self.quick.heat.of(gpa), &roaming, &beside)
+        collector.profile(memory, |gpa| self.quick.heat.of(gpa), [&roaming, &beside, &apart])
     }
 
     /// What the optimised code in the cache was made from, all of it hot.
@@ -413,11 +413,9 @@ impl Jit {
             let learnt = self.learnt.lock();
             let is = |kind: &HashSet<u64>, site: &Site| kind.contains(&(page + u64::from(site.offset)));
             let misfit = |site: &Site| {
-                let roams = site.slot != 0 && is(&learnt.roaming, site);
-                roams || !site.beside && is(&learnt.beside, site) || is(&learnt.apart, site)
+                site.slot != 0 && is(&learnt.roaming, site) || !site.beside && is(&learnt.beside, site)
             };
-            let Learnt { roaming, beside, apart } = &*learnt;
-            roaming.is_empty() && beside.is_empty() && apart.is_empty() || !sites.iter().any(misfit)
+            learnt.roaming.is_empty() && learnt.beside.is_empty() || !sites.iter().any(misfit)
         };
         let Some(unit) = ahead.bind(&self.cache, &memory, extensions, (block, first), &suits, mark) else {
             return false;
