@@ -45,7 +45,7 @@ through HTIF: storing (code << 1) | 1 there.
 
 Options of --jit on, as in --jit on,threshold=500,float=off:
   threshold=N   executions of a block after which the code around it is compiled
-  calm=N        times the threshold for what is a small part of what runs; calm=1: no difference
+  calm=N        times the threshold for what is a small part of what runs, an Nth for floating point
   quick=N       executions after which a block is translated at once; quick=off: none is
   threads=N     threads that compile; queue=N: regions that may wait for them
   short=SIZE    memory for quickly made code; long=SIZE: for optimised code; from 512K

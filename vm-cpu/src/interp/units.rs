@@ -249,7 +249,11 @@ impl Engine {
         let Some(jit) = self.jit.clone() else { return };
         let (block, now) = (self.blocks.get(id), core.retired);
         let (gpa, asked, heat) = (block.gpa, block.asked, jit.heat(block));
-        let threshold = jit.config().threshold;
+        let config = jit.config();
+        let threshold = match self.has_float(block) {
+            true => config.threshold_of_float(),
+            false => config.threshold,
+        };
         if heat < threshold {
             return jit.ask_again(gpa, threshold - heat, now);
         }
@@ -276,8 +280,12 @@ impl Engine {
     fn is_worth_it(&self, jit: &Jit, block: &Block, now: u64) -> bool {
         let code = self.blocks.code(block);
         let spent = jit.config().threshold.saturating_mul(code.len() as u64);
-        spent.saturating_mul(SHARE) >= jit.took(block.gpa, now)
-            || code.iter().any(|insn| Effects::of(insn).float.is_some())
+        spent.saturating_mul(SHARE) >= jit.took(block.gpa, now) || self.has_float(block)
+    }
+
+    /// Whether the quick tier leaves floating point of a block to helpers.
+    fn has_float(&self, block: &Block) -> bool {
+        self.blocks.code(block).iter().any(|insn| Effects::of(insn).float.is_some())
     }
 }
 

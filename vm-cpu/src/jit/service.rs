@@ -32,7 +32,8 @@ use crate::lockstep::Lockstep;
 pub struct JitConfig {
     /// Executions of a block after which the region around it is compiled.
     pub threshold: u64,
-    /// So many times as many, if it has code of the quick tier and is not much of what runs.
+    /// So many times as many, if it has code of the quick tier and is not much of what runs; this part of them, if it
+    /// has that and floating point.
     pub calm: u64,
     /// Executions after which a block gets code of the quick tier, if any does.
     pub quick: Option<u64>,
@@ -61,6 +62,13 @@ pub struct JitConfig {
     pub only_new: bool,
     /// Units take the first for the second: for tests of what must notice.
     pub mistake: Option<(Op, Op)>,
+}
+
+impl JitConfig {
+    /// Executions of a block with floating point after which the region around it is compiled.
+    pub(crate) fn threshold_of_float(&self) -> u64 {
+        (self.threshold / self.calm).max(1)
+    }
 }
 
 impl Default for JitConfig {

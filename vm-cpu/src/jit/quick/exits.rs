@@ -86,7 +86,12 @@ impl Writer<'_> {
         self.entries.push(entry);
         self.bodies.push(self.hot.len());
         let block = self.chosen[self.at];
-        let counter = self.heat.start(self.page + u64::from(block.offset), self.patience, self.now);
+        let effects = &self.effects[block.first..block.first + block.len];
+        let patience = match effects.iter().any(|effects| effects.float.is_some()) {
+            true => self.float_patience,
+            false => self.patience,
+        };
+        let counter = self.heat.start(self.page + u64::from(block.offset), patience, self.now);
         self.hot.set_address(RAX, counter);
         self.hot.inc_word(RAX);
         self.leave_at_start(Cond::NotSign, Leave::Hot);

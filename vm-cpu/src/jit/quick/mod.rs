@@ -80,6 +80,8 @@ struct Writer<'a> {
     heat: &'a Heat,
     /// Executions after which a block is looked at.
     patience: u64,
+    /// The same of one with floating point, which is left to helpers.
+    float_patience: u64,
     /// Instructions that the hart has retired.
     now: u64,
     hot: &'a mut Code,
@@ -219,6 +221,7 @@ mod tests {
             effects: &effects,
             heat: &heat,
             patience: 100,
+            float_patience: 100,
             now: 0,
             hot: &mut room.hot,
             cold: &mut room.cold,

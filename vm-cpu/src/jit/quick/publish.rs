@@ -46,6 +46,7 @@ impl Quick {
             effects,
             heat: &jit.quick.heat,
             patience: jit.config().threshold,
+            float_patience: jit.config().threshold_of_float(),
             now,
             hot,
             cold,
