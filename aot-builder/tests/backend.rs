@@ -22,15 +22,7 @@ fn place(version: &str, then: &str) -> TempDir {
     bytes.resize(64, 0);
     let block = |offset, bytes| ProfileBlock { offset, bytes, heat: 100_000, entered: false };
     let blocks = vec![block(0, 8), block(8, 4)];
-    let page = ProfilePage {
-        gpa: 0x8000_0000,
-        known: 1,
-        bytes,
-        blocks,
-        roaming: vec![],
-        beside: vec![],
-        apart: vec![],
-    };
+    let page = ProfilePage { gpa: 0x8000_0000, known: 1, bytes, blocks, ..ProfilePage::default() };
     Profile { pages: vec![page] }.write(fs::File::create(path("profile")).unwrap()).unwrap();
     for tool in ["opt-19", "llc-19"] {
         let script = format!(

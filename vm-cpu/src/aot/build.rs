@@ -317,15 +317,7 @@ mod tests {
         bytes.resize(64, 0);
         let block = |offset, bytes, heat| ProfileBlock { offset, bytes, heat, entered: false };
         let blocks = vec![block(0, 8, 1000), block(8, 4, 900)];
-        let page = ProfilePage {
-            gpa: 0x8000_0000,
-            known: 1,
-            bytes,
-            blocks,
-            roaming: vec![],
-            beside: vec![],
-            apart: vec![],
-        };
+        let page = ProfilePage { gpa: 0x8000_0000, known: 1, bytes, blocks, ..ProfilePage::default() };
         Profile { pages: vec![page.clone(), ProfilePage { gpa: 0x8000_5000, ..page }] }
     }
 

@@ -1,13 +1,13 @@
-//! Which sites store beside code often enough to look for it themselves.
+//! Which sites often do what they were not made for: store beside code, or access memory across pages.
 
 use super::abi::Site;
 
 /// Sites that are counted at a time.
 const KNOWN: usize = 64;
-/// Stores beside code after which a site looks for it itself.
+/// Times after which the site had better be made otherwise.
 const OFTEN: u32 = 128;
 
-/// Counts of stores beside code, of the sites that made some of late. One takes the place of another.
+/// Counts of such times, of the sites that had some of late. One takes the place of another.
 #[derive(Debug)]
 pub struct Strays {
     /// Addresses of sites, and their counts.
@@ -21,7 +21,7 @@ impl Default for Strays {
 }
 
 impl Strays {
-    /// Counts a store of `site`; true if they are many.
+    /// Counts one of `site`; true if they are many.
     pub fn count(&mut self, site: &Site) -> bool {
         let address = &raw const *site as usize;
         let (known, count) = &mut self.known[address / size_of::<Site>() % KNOWN];
