@@ -60,6 +60,14 @@ impl Session {
         self.pty.master.write_all(text.as_bytes()).unwrap();
     }
 
+    /// Gives the monitor a command and waits for its answer and the next prompt: whatever is typed before
+    /// that may come in before the command is done.
+    fn ask(&mut self, command: &str, answers: &[&str]) {
+        self.type_in(&format!("{command}\r"));
+        answers.iter().for_each(|answer| self.expect(answer));
+        self.expect("(vm) ");
+    }
+
     fn settings(&self) -> String {
         settings(self.pty.path.to_str().unwrap())
     }
@@ -219,30 +227,18 @@ fn the_monitor_has_its_commands_and_the_guest_its_keys() {
     session.expect("demo>");
     session.type_in("\x01h");
     session.expect("Ctrl-A x");
-    session.type_in("\x01cinfo\r");
-    session.expect("state   Running");
-    session.expect("vmm");
-    session.type_in("stats\r");
-    session.expect("instructions");
-    session.expect("zone long");
+    session.type_in("\x01c");
     session.expect("(vm) ");
-    session.type_in("pause\r");
-    session.expect("(vm) ");
-    session.type_in("info\r");
-    session.expect("state   Paused");
-    session.type_in("pause\r");
-    session.expect("cannot Pause a machine that is Paused");
-    session.type_in("regs 1\r");
-    session.expect("hart 1");
-    session.type_in("regs 2\r");
-    session.expect("there is no hart 2");
-    session.type_in("resume\r");
-    session.expect("(vm) ");
-    session.type_in("rest\r");
-    session.expect("did you mean \"reset\"?");
-    session.type_in("reset\r");
-    // The monitor's prompt may come in the middle of what the guest says.
-    session.expect("(vm) ");
+    session.ask("info", &["state   Running", "vmm"]);
+    session.ask("stats", &["instructions", "zone long"]);
+    session.ask("pause", &[]);
+    session.ask("info", &["state   Paused"]);
+    session.ask("pause", &["cannot Pause a machine that is Paused"]);
+    session.ask("regs 1", &["hart 1"]);
+    session.ask("regs 2", &["there is no hart 2"]);
+    session.ask("resume", &[]);
+    session.ask("rest", &["did you mean \"reset\"?"]);
+    session.ask("reset", &[]);
     session.type_in("\x01c\r");
     session.expect("demo>");
     session.type_in("exit 4\r");
@@ -278,15 +274,11 @@ fn the_keys_and_the_monitor_save_and_load() {
     session.type_in("\x01s");
     session.expect(&format!("saved to {dir}"));
     session.type_in("\x01c");
-    session.expect("(vm)");
-    session.type_in(&format!("save {other}\r"));
-    session.expect(&format!("saved to {other}"));
-    session.type_in("save /proc/none\r");
-    session.expect("cannot make");
-    session.type_in("load\r");
-    session.expect("goes on from");
-    session.type_in("load nowhere\r");
-    session.expect("state: is missing");
+    session.expect("(vm) ");
+    session.ask(&format!("save {other}"), &[&format!("saved to {other}")]);
+    session.ask("save /proc/none", &["cannot make"]);
+    session.ask("load", &["goes on from"]);
+    session.ask("load nowhere", &["state: is missing"]);
     session.type_in("\x01c");
     session.expect("console");
     session.type_in("exit 3\r");
