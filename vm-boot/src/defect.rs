@@ -47,9 +47,10 @@ pub fn catch(work: impl FnOnce()) -> Result<(), String> {
     })
 }
 
-/// Tells the user something. Standard error may be gone, which is no reason to fail.
+/// Tells the user something, in one write: the guest's own output may go to the same terminal meanwhile.
+/// Standard error may be gone, which is no reason to fail.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "vm-boot: {text}");
+    let _ = std::io::stderr().write_all(format!("vm-boot: {text}\n").as_bytes());
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use vm_boot::config::{MachineConfig, UsageError};
 use vm_boot::console::terminal::{self, RawMode};
 use vm_boot::console::{Console, ConsoleError, Consoles, Input, Port, Reader};
 use vm_boot::defect::{self, FAILURE, say};
-use vm_boot::runtime::{Runtime, RuntimeError, drive};
+use vm_boot::runtime::{Control, Runtime, RuntimeError};
 use vm_boot::snapshot::{Asked, Opened, tool};
 use vm_cpu::CpuConfig;
 
@@ -144,9 +144,10 @@ fn run(config: MachineConfig, from: Option<Opened>) -> Result<u8> {
     // Only now, so that whatever was wrong so far was said on a sane terminal.
     let inputs = [serial.input.take(), virtio.as_mut().and_then(|line| line.input.take())];
     let terminal = inputs.iter().flatten().any(|input| input.escapes);
+    let control = Control::new(&runtime).map_err(RuntimeError::from)?;
     let raw = if terminal { RawMode::enter().map_err(ConsoleError::Stdio)? } else { None };
     let readers = listen(&runtime, inputs).map_err(ConsoleError::Thread)?;
-    let ended = drive(&mut runtime, raw.as_ref());
+    let ended = control.drive(&mut runtime, raw.as_ref());
     let reported = report(&mut runtime).and_then(|()| runtime.write_profile());
     runtime.machine().settle_image();
     drop(readers);

@@ -68,6 +68,20 @@ impl Session {
         self.expect("(vm) ");
     }
 
+    fn wait_until(&self, or: &str, is: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !is(self) {
+            assert!(start.elapsed() < LIMIT, "{or}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The third word of `stat` tells; the second, the name in parentheses, has no space in it here.
+    fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        stat.split(' ').nth(2) == Some("T")
+    }
+
     fn settings(&self) -> String {
         settings(self.pty.path.to_str().unwrap())
     }
@@ -208,15 +222,12 @@ fn a_stopped_program_leaves_the_terminal_and_takes_it_again() {
     let mut session = Session::demo(&[]);
     session.expect("demo>");
     kill(session.child.id(), "TSTP");
-    let start = Instant::now();
-    while session.settings() != session.before {
-        assert!(start.elapsed() < LIMIT, "the terminal was not given back");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    session.wait_until("the terminal was not given back", |session| session.settings() == session.before);
+    session.wait_until("it did not stop", Session::is_stopped);
     kill(session.child.id(), "CONT");
     session.type_in("help\r");
     session.expect("shut the machine down");
-    assert!(session.settings().contains("-icanon"), "raw again");
+    session.wait_until("not raw again", |session| session.settings().contains("-icanon"));
     session.type_in("\x01x");
     session.ends_with(0);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+use tokio::runtime::Runtime as Reactor;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
@@ -20,14 +21,29 @@ const HTIF_TICK: Duration = Duration::from_millis(1);
 /// Added to the number of a signal that ended the machine, as shells do.
 const BY_SIGNAL: u8 = 128;
 
-/// Drives a started machine to its end; returns the exit code.
-pub fn drive(runtime: &mut Runtime, terminal: Option<&RawMode>) -> Result<u8, RuntimeError> {
-    let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = reactor.block_on(run(runtime, terminal));
-    if runtime.state() != State::Stopped {
-        runtime.update_state(State::Stopped);
+/// Waits for everything that concerns a started machine.
+pub struct Control {
+    reactor: Reactor,
+    sources: Sources,
+}
+
+impl Control {
+    /// Takes over the signals. Made before the terminal is changed: a signal before that ends the process
+    /// as usual, one after it is waited for.
+    pub fn new(runtime: &Runtime) -> io::Result<Self> {
+        let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let sources = reactor.block_on(async { Sources::new(runtime) })?;
+        Ok(Self { reactor, sources })
     }
-    ended
+
+    /// Drives the machine to its end; returns the exit code.
+    pub fn drive(mut self, runtime: &mut Runtime, terminal: Option<&RawMode>) -> Result<u8, RuntimeError> {
+        let ended = self.reactor.block_on(run(runtime, &mut self.sources, terminal));
+        if runtime.state() != State::Stopped {
+            runtime.update_state(State::Stopped);
+        }
+        ended
+    }
 }
 
 /// What woke the control plane.
@@ -39,8 +55,11 @@ enum Woken {
     Continue,
 }
 
-async fn run(runtime: &mut Runtime, terminal: Option<&RawMode>) -> Result<u8, RuntimeError> {
-    let mut sources = Sources::new(runtime)?;
+async fn run(
+    runtime: &mut Runtime,
+    sources: &mut Sources,
+    terminal: Option<&RawMode>,
+) -> Result<u8, RuntimeError> {
     loop {
         let busy = runtime.poll_events()?;
         if runtime.state() == State::Stopped {
@@ -62,7 +81,9 @@ async fn run(runtime: &mut Runtime, terminal: Option<&RawMode>) -> Result<u8, Ru
             Woken::Suspend => {
                 terminal.inspect(|terminal| terminal.pause());
                 terminal::stop_process();
+                terminal.map_or(Ok(()), RawMode::enter_again)?;
             }
+            // Stopped without being asked: the shell may have changed the terminal meanwhile.
             Woken::Continue => terminal.map_or(Ok(()), RawMode::enter_again)?,
         }
     }

@@ -34,7 +34,7 @@ use crate::loader::Htif;
 use crate::machine::{Machine, MachineError};
 use crate::metrics::{Memory, Metrics, Region, nanoseconds};
 use crate::snapshot::{Refusal, SaveError};
-pub use control::drive;
+pub use control::Control;
 use crew::Crew;
 use mailbox::{Inbox, Keyboard, exit_code, mailbox};
 pub use mailbox::{Mailbox, Message};
