@@ -171,3 +171,13 @@ fn an_operation_raises_its_flag_though_only_a_trap_would_show_its_result() {
         assert_eq!(run(engine, program, 0).flags & 1 << 3, 1 << 3, "{engine:?}: DZ");
     }
 }
+
+#[test]
+fn an_operation_on_what_a_loop_only_copies_is_not_done_before_its_guard() {
+    let program = "fld f1, 0(a2); fld f2, 24(a2); li a1, 100; j again; again: fmv.d f2, f2; fmv.d f1, f1;
+        andi a3, a1, 8; beqz a3, over; fmin.d f3, f2, f1; over: addi a1, a1, -1; bnez a1, again;
+        sd x0, 0(x0); j .";
+    for &engine in Engine::ALL {
+        assert_eq!(run(engine, program, 0).flags, 0, "{engine:?}: a quiet NaN is no invalid operand of fmin");
+    }
+}

@@ -50,6 +50,12 @@ impl Effects {
         Effects { runtime: self.runtime && !self.direct, ..self }
     }
 
+    /// The FP register that it does no more than copy.
+    pub fn copies_float(&self) -> Option<u8> {
+        let copies = matches!(self.float, Some((Fp::Sgnj, ..))) && self.f_read.is_power_of_two();
+        copies.then(|| self.f_read.trailing_zeros() as u8)
+    }
+
     fn in_place(&mut self) -> Result<(), ()> {
         (self.direct, self.orders) = (true, true);
         self.runtime()

@@ -116,7 +116,7 @@ fn spread_stale(region: &mut Region) {
     }
     for at in 0..region.blocks.len() {
         if region.blocks[at].cyclic {
-            region.blocks[at].stale = unwritten(region, &writes, at);
+            region.blocks[at].stale = returning(region, at);
         }
     }
     // Where ways meet that bring different values, there is a new one.
@@ -137,21 +137,36 @@ fn spread_stale(region: &mut Region) {
     region.blocks.iter_mut().zip(copied).for_each(|(block, copied)| block.stale |= copied);
 }
 
-/// FP registers that some way from a block back to it does not write.
-fn unwritten(region: &Region, writes: &[u32], at: usize) -> u32 {
-    let mut kept = vec![0; writes.len()];
+/// FP registers that some way from a block back to it leaves as they were: it does not write them, or it
+/// copies them back.
+fn returning(region: &Region, at: usize) -> u32 {
+    /// For each register, those whose values at `at` it may hold.
+    type Origins = [u32; 32];
+    let step = |mut origins: Origins, effects: &Effects| {
+        let copied = effects.copies_float().map_or(0, |from| origins[usize::from(from)]);
+        let written = (0..32).filter(|r| effects.f_written >> r & 1 != 0);
+        written.for_each(|r| origins[r] = copied);
+        origins
+    };
+    let mut before: Vec<Origins> = vec![[0; 32]; region.blocks.len()];
+    before[at] = std::array::from_fn(|r| 1 << r);
     let mut back = 0;
-    let mut work = vec![(at, !writes[at])];
-    while let Some((from, left)) = work.pop() {
-        for &to in &region.blocks[from].successors {
+    let mut work = vec![at];
+    while let Some(from) = work.pop() {
+        let block = &region.blocks[from];
+        let after = block.effects.iter().fold(before[from], step);
+        for &to in &block.successors {
             if to == at {
-                back |= left;
+                back |= (0..32).fold(0, |all, r| all | after[r] & 1 << r);
                 continue;
             }
-            let left = left & !writes[to];
-            if left & !kept[to] != 0 {
-                kept[to] |= left;
-                work.push((to, kept[to]));
+            let mut changed = false;
+            for (held, &more) in before[to].iter_mut().zip(&after) {
+                changed |= more & !*held != 0;
+                *held |= more;
+            }
+            if changed {
+                work.push(to);
             }
         }
     }
