@@ -179,7 +179,7 @@ impl Core {
         // Others of the unit may be like it.
         let useless = |slot: &Slot| {
             let misses = u32::from(slot.misses);
-            misses > u32::from(MISSES) / 4 && now.wrapping_sub(slot.since) < misses * PER_MISS
+            misses > u32::from(MISSES) / 2 && now.wrapping_sub(slot.since) < misses * PER_MISS
         };
         let first = slot.first;
         let header = &slots[usize::from(first)];
@@ -206,9 +206,8 @@ impl Core {
             self.retire(self.pending_at(site), site);
             return Some(Then::Leave(Leave::Interpret));
         }
-        let header = slots[usize::from(slots[usize::from(site.slot)].first)].tag;
-        if header >> 32 != u64::from(self.tlb.stamp(self.data.class)) {
-            return None; // ids have changed since the unit was entered
+        if !self.owns_slot(slots, site) {
+            return None;
         }
         let va = self.native.address;
         let slot = &mut slots[usize::from(site.slot)];
@@ -218,6 +217,21 @@ impl Core {
         };
         self.native.addend = addend?;
         Some(Then::Back)
+    }
+
+    /// Whether the slot of a site is valid: ids may have changed since the unit was entered.
+    fn owns_slot(&mut self, slots: &[Slot; SLOTS], site: &Site) -> bool {
+        let header = slots[usize::from(slots[usize::from(site.slot)].first)].tag;
+        site.slot != 0 && header >> 32 == u64::from(self.tlb.stamp(self.data.class))
+    }
+
+    /// After a miss that the soft-TLB could not answer at once: the slot takes what is there now, or else
+    /// the next access would miss too.
+    fn take_anew(&mut self, slots: &mut [Slot; SLOTS], site: &Site, va: u64, span: u64, access: Access) {
+        if self.owns_slot(slots, site) {
+            // If it is not there, the next access misses.
+            let _ = self.refill(&mut slots[usize::from(site.slot)], va, span, access);
+        }
     }
 
     pub(super) fn native_load(&mut self, slots: &mut [Slot; SLOTS], site: &Site) -> Then {
@@ -233,6 +247,7 @@ impl Core {
         };
         match value {
             Ok(value) => {
+                self.take_anew(slots, site, va, 1 << site.size, Access::Load);
                 self.native.bounce[0] = value;
                 self.bounce(va);
                 Then::Back
@@ -249,6 +264,7 @@ impl Core {
         }
         match self.store_sized(va, value, site) {
             Ok(()) => {
+                self.take_anew(slots, site, va, 1 << site.size, Access::Store);
                 self.bounce(va);
                 Then::Back
             }
@@ -274,10 +290,7 @@ impl Core {
             return Then::Leave(Leave::Interpret);
         }
         let done = self.store_sized(va, self.native.value, site);
-        let own = slotted && {
-            let header = slots[usize::from(slots[usize::from(site.slot)].first)].tag;
-            header >> 32 == u64::from(self.tlb.stamp(self.data.class))
-        };
+        let own = self.owns_slot(slots, site);
         match done {
             Ok(()) if own => _ = self.refill_beside(&mut slots[usize::from(site.slot)], va, 1 << site.size),
             Ok(()) => self.share(va),
@@ -311,7 +324,9 @@ impl Core {
             }
             if self.tlb.addend(self.data.class, va, access).is_none() && self.may_translate_early(access) {
                 // It fills the soft-TLB if it succeeds; a trap here is none yet.
-                let _ = self.translate(va, 1, access);
+                if self.translate(va, 1, access).is_ok() {
+                    self.take_anew(slots, site, va, last - va + 1, access);
+                }
             }
             let found = match self.tlb.addend(self.data.class, va, access) {
                 None if site.beside && access == Access::Store => {

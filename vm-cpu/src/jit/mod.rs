@@ -14,6 +14,7 @@ pub mod abi;
 pub(crate) mod ahead;
 pub mod compile;
 pub(crate) mod enter;
+pub(crate) mod groups;
 mod helpers;
 pub mod lift;
 mod live;

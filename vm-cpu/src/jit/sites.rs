@@ -1,7 +1,7 @@
 //! The instructions of a region as its metadata keeps them, and which of their accesses have inline caches.
 
 use super::abi::Site;
-use super::lift::checks;
+use super::groups::checks;
 use super::region::{Region, RegionBlock};
 use super::slots::SlotSpan;
 use crate::isa::Insn;
@@ -39,7 +39,7 @@ pub(crate) fn assign_slots(
 ) -> Option<SlotSpan> {
     let mut of_all: Vec<Option<bool>> = Vec::new();
     for block in &region.blocks {
-        of_all.extend(checks(block, &sites[of_all.len()..], group));
+        of_all.extend(checks(&block.effects, &sites[of_all.len()..], group));
     }
     let checked = sites.iter_mut().zip(of_all).filter_map(|(site, check)| Some((site, check?)));
     let mut wanted: Vec<(&mut Site, bool)> = Vec::new();

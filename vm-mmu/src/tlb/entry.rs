@@ -9,7 +9,7 @@ use super::{Class, SoftTlb};
 use crate::{Access, AtomicWord, PAGE, Word, host};
 
 /// Entries per lane; the index is `va >> 12` modulo this.
-pub const ENTRIES: usize = 1024;
+pub const ENTRIES: usize = 8192;
 
 /// The page holds code; without it stores would be permitted.
 pub(super) const CODE: u32 = 1;
@@ -103,7 +103,7 @@ const LANE: usize = ENTRIES * size_of::<Entry>();
 
 /// Aligned to its size, so that generated code finds an entry by an `or`.
 #[derive(Debug)]
-#[repr(C, align(32768))]
+#[repr(C, align(262144))]
 pub(super) struct Entries([Entry; ENTRIES]);
 
 const _: () = assert!(align_of::<Entries>() == LANE);
@@ -137,7 +137,9 @@ pub(super) struct Lane {
 
 impl Lane {
     pub fn new() -> Lane {
-        Lane { entries: Box::new(Entries([Entry::default(); ENTRIES])), id: 0, filled: None, kept: false }
+        // SAFETY: zeros are what `Entry::default` gives. Memory comes with the first use of it.
+        let entries = unsafe { Box::<Entries>::new_zeroed().assume_init() };
+        Lane { entries, id: 0, filled: None, kept: false }
     }
 
     #[inline(always)]

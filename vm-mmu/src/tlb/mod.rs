@@ -1,8 +1,8 @@
 //! The soft-TLB of one hart: from a virtual address to host memory in two compares.
 //!
 //! ```text
-//!  class (U, S, M) ──► lane: 1024 entries, id of its address space now
-//!                      entry[va >> 12 & 1023]:
+//!  class (U, S, M) ──► lane: 8192 entries, id of its address space now
+//!                      entry[va >> 12 & 8191]:
 //!                        tag   read write exec  flags  addend          32 bytes
 //!                        va    = id if permitted, else 0   host = va + addend
 //!  hit:  va - tag <= 4096 - size   &&   entry.{read,write,exec} == lane.id

@@ -25,7 +25,6 @@ impl Lifter<'_, '_> {
             // Whatever always stops is for the runtime, and does not get here.
             Err(()) => return true,
         };
-        self.groups.after(effects);
         match flow {
             Flow::Next => return false,
             Flow::Branch { cond, off } => self.branch(insn, cond, off),

@@ -2,14 +2,12 @@
 //!
 //! ```text
 //!  a site with a slot: see `slots`; without one:
-//!  entry = lane | (va >> 12 & 1023) * 32
+//!  entry = lane | (va >> 12 & 8191) * 32
 //!  va - entry.tag <= 4096 - span   and   entry.{read,write} == space   ──► host = va + entry.addend
 //!      no ──cold──► helper: fills the soft-TLB and does the access; addend leads to a bounce buffer
 //! ```
-//! Accesses of a block by the same base register are checked once, for the whole range they cover. If
+//! Accesses of a block that are of one [group](crate::jit::groups) are checked once, for the range they cover. If
 //! that range is not plain memory of one page, the rest of the block is for the interpreter.
-
-use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
@@ -18,32 +16,18 @@ use cranelift_frontend::Variable;
 
 use super::Lifter;
 use crate::isa::Insn;
-use crate::isa::effects::Effects;
 use crate::isa::emit::{Mem, Size};
-use crate::jit::abi::{Site, native};
+use crate::jit::abi::native;
 use crate::jit::enter::Helper;
-use crate::jit::region::RegionBlock;
+use crate::jit::groups::Groups;
 use vm_mmu::{ENTRIES, Entry, PAGE};
-
-/// Bytes that one group may span.
-const SPAN: i64 = 512;
-
-/// Accesses by one base register that share a check.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    base: u8,
-    /// Offsets from the base: of the first byte, and of the last.
-    low: i64,
-    high: i64,
-    /// Some of them are stores.
-    write: bool,
-}
 
 /// A group whose check has been made.
 #[derive(Clone, Copy, Debug)]
 struct Open {
-    plan: Plan,
-    /// Host address of the base.
+    /// Its number in the block.
+    number: usize,
+    /// Host address of the base register of its first access.
     host: Variable,
     /// Its stores look for code.
     beside: bool,
@@ -51,82 +35,28 @@ struct Open {
 
 /// Groups of the block at hand.
 #[derive(Debug, Default)]
-pub(super) struct Groups {
-    /// By the index of the instruction that begins them.
-    plans: HashMap<usize, Plan>,
-    /// The other instructions that belong to one.
-    members: HashSet<usize>,
-    open: HashMap<u8, Open>,
+pub(super) struct Grouped {
+    pub plan: Groups,
+    open: Vec<Open>,
 }
 
-impl Groups {
+impl Grouped {
     /// No check made so far holds any longer.
     pub fn forget(&mut self) {
         self.open.clear();
     }
-
-    /// After an instruction: a base that changed has no group.
-    pub fn after(&mut self, effects: &Effects) {
-        self.open.retain(|&base, _| effects.x_written >> base & 1 == 0);
-    }
 }
 
-/// A group in the making.
-struct Draft {
-    first: usize,
-    others: Vec<usize>,
-    plan: Plan,
-}
-
-/// Finds the groups of a block, whose instructions are at `sites`.
-pub(super) fn plan(block: &RegionBlock, sites: &[Site]) -> Groups {
-    let mut groups = Groups::default();
-    let mut current: HashMap<u8, Draft> = HashMap::new();
-    let mut close = |draft: Draft| {
-        if !draft.others.is_empty() && !sites[draft.first].apart {
-            groups.plans.insert(draft.first, draft.plan);
-            groups.members.extend(draft.others);
-        }
-    };
-    for (index, (insn, effects)) in block.insns.iter().zip(&block.effects).enumerate() {
-        if effects.runtime || effects.orders {
-            current.drain().for_each(|(_, draft)| close(draft));
-        }
-        if let Some((size, write)) = effects.access {
-            let (low, high) = (i64::from(insn.imm), i64::from(insn.imm) + (1 << size as u8) - 1);
-            let joined =
-                current.get(&insn.rs1).map(|draft| (draft.plan.low.min(low), draft.plan.high.max(high)));
-            match (joined, current.get_mut(&insn.rs1)) {
-                (Some((low, high)), Some(draft)) if high - low < SPAN => {
-                    draft.plan = Plan { low, high, write: draft.plan.write | write, ..draft.plan };
-                    draft.others.push(index);
-                }
-                _ => {
-                    let plan = Plan { base: insn.rs1, low, high, write };
-                    let draft = Draft { first: index, others: Vec::new(), plan };
-                    current.insert(insn.rs1, draft).into_iter().for_each(&mut close);
-                }
-            }
-        }
-        let changed: Vec<u8> = current.keys().copied().filter(|&r| effects.x_written >> r & 1 != 0).collect();
-        changed.iter().filter_map(|base| current.remove(base)).for_each(&mut close);
-    }
-    current.into_values().for_each(&mut close);
-    groups
-}
-
-/// Which instructions of a block check an access of their own or that of their group, and whether that has
-/// to permit stores.
-pub fn checks<'a>(
-    block: &'a RegionBlock,
-    sites: &[Site],
-    group: bool,
-) -> impl Iterator<Item = Option<bool>> + 'a {
-    let groups = if group { plan(block, sites) } else { Groups::default() };
-    block.effects.iter().enumerate().map(move |(at, effects)| {
-        let (_, store) = effects.access.filter(|_| !effects.runtime && !groups.members.contains(&at))?;
-        Some(groups.plans.get(&at).map_or(store, |plan| plan.write))
-    })
+/// What a check is for.
+#[derive(Clone, Copy, Debug)]
+enum Accesses {
+    Load,
+    /// A store of this value.
+    Store(Value),
+    /// Several, some of them stores or none.
+    Group {
+        write: bool,
+    },
 }
 
 /// What an entry of the soft-TLB has to permit.
@@ -144,22 +74,15 @@ type Host = (Value, i32);
 impl Lifter<'_, '_> {
     /// Makes the check of the group that begins at the instruction at hand.
     pub(super) fn open_group(&mut self, insn: &Insn) {
-        let Some(&plan) = self.groups.plans.get(&self.insn) else { return };
-        debug_assert_eq!(insn.rs1, plan.base);
-        let base = self.base(plan.base);
-        let addend = self.check(base, plan.low, plan.high - plan.low + 1, plan.write, |lifter, address| {
-            let last = lifter.b.ins().iadd_imm_s(address, plan.high - plan.low);
-            let write = lifter.iconst(plan.write.into());
-            lifter.set_word(native!(address), address);
-            lifter.set_word(native!(value), last);
-            lifter.set_word(native!(addend), write);
-            lifter.call(Helper::Range);
-        });
+        let Some((number, plan)) = self.groups.plan.begins(self.insn) else { return };
+        let (low, span) = (i64::from(plan.low), i64::from(plan.high) - i64::from(plan.low) + 1);
+        let base = self.base(insn.rs1);
+        let addend = self.check(base, low, span, Accesses::Group { write: plan.write });
         let host = self.b.declare_var(I64);
         let address = self.b.ins().iadd(base, addend);
         self.b.def_var(host, address);
         let beside = self.is_beside();
-        self.groups.open.insert(plan.base, Open { plan, host, beside });
+        self.groups.open.push(Open { number, host, beside });
     }
 
     pub(super) fn base(&mut self, r: u8) -> Value {
@@ -172,27 +95,48 @@ impl Lifter<'_, '_> {
         }
     }
 
-    /// Checks `span` bytes from `base + low`; gives host address minus virtual address. `miss` calls a
-    /// helper that leaves it in the hart's words.
-    fn check(
-        &mut self,
-        base: Value,
-        low: i64,
-        span: i64,
-        write: bool,
-        miss: impl FnOnce(&mut Self, Value),
-    ) -> Value {
+    /// Checks `span` bytes from `base + low`; gives host address minus virtual address.
+    fn check(&mut self, base: Value, low: i64, span: i64, what: Accesses) -> Value {
         let address = if low == 0 { base } else { self.b.ins().iadd_imm_s(base, low) };
         let (cold, go_on) = (self.cold_block(), self.b.create_block());
         let result = self.b.append_block_param(go_on, I64);
+        let (helper, refill, write) = match what {
+            Accesses::Load => (Helper::Load, Helper::RefillLoad, false),
+            Accesses::Store(_) => (Helper::Store, Helper::RefillStore, true),
+            Accesses::Group { write } => (Helper::Range, Helper::RefillRange, write),
+        };
         self.look_up_place(address, span, write, cold, go_on);
         self.go_on_in(cold);
         let address = self.address_anew(base, low);
-        miss(self, address);
+        self.set_word(native!(address), address);
+        if let Accesses::Group { write } = what {
+            let last = self.b.ins().iadd_imm_s(address, span - 1);
+            let write = self.iconst(write.into());
+            self.set_word(native!(value), last);
+            self.set_word(native!(addend), write);
+        }
+        if self.slot() != 0 {
+            self.call_for(refill, self.first_insn + self.insn);
+            let refused = self.word(native!(refused));
+            let addend = self.addend();
+            let slow = self.cold_block();
+            self.b.ins().brif(refused, slow, &[], go_on, &[addend.into()]);
+            self.go_on_in(slow);
+        }
+        if let Accesses::Store(value) = what {
+            let bits = self.bits_of(value);
+            self.set_word(native!(value), bits);
+        }
+        self.call(helper);
         let addend = self.addend();
         self.b.ins().jump(go_on, &[addend.into()]);
         self.go_on_in(go_on);
         result
+    }
+
+    /// The inline cache of the site at hand, or 0.
+    fn slot(&self) -> u16 {
+        self.place.sites[self.first_insn + self.insn].slot
     }
 
     /// Looks `span` bytes at `address` up as the site at hand does; goes on with the addend, or to `cold`.
@@ -204,7 +148,7 @@ impl Lifter<'_, '_> {
         cold: ir::Block,
         go_on: ir::Block,
     ) {
-        match self.place.sites[self.first_insn + self.insn].slot {
+        match self.slot() {
             0 => {
                 let right = match write {
                     true if self.is_beside() => Right::Beside,
@@ -272,32 +216,22 @@ impl Lifter<'_, '_> {
         self.b.ins().brif(alive, go_on, &[addend.into()], cold, &[]);
     }
 
-    /// The group whose check covers the access of `insn`.
-    fn group_of(&self, insn: &Insn, size: Size, write: bool) -> Option<Open> {
-        let (low, high) = (i64::from(insn.imm), i64::from(insn.imm) + (1 << size as u8) - 1);
-        let open = self.groups.open.get(&insn.rs1)?;
-        let covers = open.plan.low <= low && high <= open.plan.high && (open.plan.write || !write);
-        covers.then_some(*open)
+    /// The group whose check covers the access at hand, and where in it that lies.
+    fn group(&self) -> Option<(Open, i32)> {
+        let (member, _) = self.groups.plan.of(self.insn)?;
+        let open = self.groups.open.iter().find(|open| open.number == member.plan)?;
+        Some((*open, member.offset))
     }
 
     /// The host address of the access of `insn`; `value` is what a store stores.
     fn host(&mut self, insn: &Insn, size: Size, value: Option<Value>) -> Host {
         let imm = i64::from(insn.imm);
-        if let Some(open) = self.group_of(insn, size, value.is_some()) {
-            return (self.b.use_var(open.host), insn.imm);
+        if let Some((open, offset)) = self.group() {
+            return (self.b.use_var(open.host), offset);
         }
         let base = self.base(insn.rs1);
-        let addend = self.check(base, imm, 1 << size as u8, value.is_some(), |lifter, address| {
-            lifter.set_word(native!(address), address);
-            match value {
-                None => lifter.call(Helper::Load),
-                Some(value) => {
-                    let bits = lifter.bits_of(value);
-                    lifter.set_word(native!(value), bits);
-                    lifter.call(Helper::Store);
-                }
-            }
-        });
+        let what = value.map_or(Accesses::Load, Accesses::Store);
+        let addend = self.check(base, imm, 1 << size as u8, what);
         (self.b.ins().iadd(base, addend), insn.imm)
     }
 
@@ -330,13 +264,13 @@ impl Lifter<'_, '_> {
 
     /// Stores the low bytes of an integer or FP value.
     pub(super) fn store_value(&mut self, insn: &Insn, size: Size, value: Value) {
-        let group = self.group_of(insn, size, true);
+        let group = self.group();
         if group.is_none() && self.is_beside() {
             return self.store_beside(insn, size, value);
         }
         let host = self.host(insn, size, Some(value));
         self.put(size, value, host);
-        if group.is_some_and(|group| group.beside) {
+        if group.is_some_and(|(group, _)| group.beside) {
             self.look_for_code(size, host);
         }
     }

@@ -19,7 +19,6 @@ mod slots;
 mod system;
 
 pub(super) use self::float::{computes, float_condition_of, leaves_raw, stale_after};
-pub(super) use self::memory::checks;
 pub use self::place::{Binding, HELPER_WORDS, LINK_WORDS, NUMBER_WORD, Place, SITES_WORD, space};
 
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -110,7 +109,7 @@ pub(super) struct Lifter<'a, 'p> {
     first_insn: usize,
     counted: Value,
     dirty: u64,
-    groups: memory::Groups,
+    groups: memory::Grouped,
     float: float::State,
     /// The last comparison, to invert or select by.
     compared: Option<(Value, IntCC, Value, Value)>,
@@ -179,7 +178,7 @@ pub fn lift(
         first_insn: 0,
         counted,
         dirty: 0,
-        groups: memory::Groups::default(),
+        groups: memory::Grouped::default(),
         float: float::State::default(),
         compared: None,
     };
@@ -348,10 +347,10 @@ impl Lifter<'_, '_> {
         self.dirty = self.region.blocks[at].dirty;
         self.compared = None;
         let own = self.first_insn..self.first_insn + self.region.blocks[at].insns.len();
-        self.groups = match self.place.options.group {
-            true => memory::plan(self.this(), &self.place.sites[own]),
-            false => memory::Groups::default(),
-        };
+        self.groups = memory::Grouped::default();
+        if self.place.options.group {
+            self.groups.plan.plan(&self.place.sites[own], &self.region.blocks[at].effects, |_| false);
+        }
         self.float = float::State::of(&self.region.blocks[at]);
         self.b.switch_to_block(self.blocks[at]);
         self.say_whose(0);

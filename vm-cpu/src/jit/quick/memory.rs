@@ -5,8 +5,8 @@
 //!     hit: rax = host address ──► the access
 //!    miss ──► cold: hart's state made whole, helper, rax = bounce buffer ──► the access, harmless
 //! ```
-//! Accesses of a block by the same base register are checked once, for the whole range they cover, as in
-//! the lifter's `memory`; the host address of the base then stays in a register.
+//! Accesses of a block that are of one [group](crate::jit::groups) are checked once, for the range they cover;
+//! the host address of the first one's base then stays in a register.
 
 use super::Writer;
 use super::asm::{Alu, Cond, R15, RAX, RCX, RDX, Reg, Shift};
@@ -16,30 +16,16 @@ use crate::isa::effects::Effects;
 use crate::isa::emit::{Amo, Mem, Size};
 use crate::jit::abi::{Site, native};
 use crate::jit::enter::Helper;
+use crate::jit::groups::Groups;
 use vm_mmu::{ENTRIES, Entry, PAGE};
-
-/// Bytes that one group may span.
-const SPAN: i32 = 512;
-
-/// Accesses by one base register that share a check.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    /// Index in the block of the first of them.
-    first: usize,
-    base: u8,
-    /// Offsets from the base: of the first byte, and of the last.
-    low: i32,
-    high: i32,
-    /// Some of them are stores.
-    write: bool,
-    count: u32,
-}
 
 /// A group whose check has been made.
 #[derive(Clone, Copy, Debug)]
 struct Open {
-    plan: Plan,
-    /// Host address of the base.
+    /// Its number in the block, and its last access.
+    number: usize,
+    last: usize,
+    /// Host address of the base register of its first access.
     host: Reg,
     /// Its stores look for code.
     beside: bool,
@@ -47,50 +33,16 @@ struct Open {
 
 /// Groups of the block at hand.
 #[derive(Debug, Default)]
-pub(super) struct Groups {
-    plans: Vec<Plan>,
+pub(super) struct Grouped {
+    plan: Groups,
     open: Vec<Open>,
 }
 
-impl Groups {
+impl Grouped {
     /// Finds the groups of a block.
-    pub fn plan(&mut self, insns: &[Site], effects: &[Effects]) {
-        self.plans.clear();
+    pub fn plan(&mut self, sites: &[Site], effects: &[Effects]) {
+        self.plan.plan(sites, effects, |effects| effects.float.is_some());
         self.open.clear();
-        let mut current: [Option<Plan>; 32] = [None; 32];
-        for (index, (site, effects)) in insns.iter().zip(effects).enumerate() {
-            if effects.runtime || effects.orders || effects.float.is_some() {
-                current.iter_mut().for_each(|plan| self.close(plan.take(), insns));
-            }
-            if let Some((size, write)) = effects.access {
-                let insn = &site.insn;
-                let (low, high) = (insn.imm, insn.imm + (1 << size as u8) - 1);
-                let slot = &mut current[usize::from(insn.rs1) & 31];
-                match slot {
-                    Some(plan) if plan.high.max(high) - plan.low.min(low) < SPAN => {
-                        (plan.low, plan.high) = (plan.low.min(low), plan.high.max(high));
-                        plan.write |= write;
-                        plan.count += 1;
-                    }
-                    _ => {
-                        let plan = Plan { first: index, base: insn.rs1, low, high, write, count: 1 };
-                        let before = slot.replace(plan);
-                        self.close(before, insns);
-                    }
-                }
-            }
-            let mut written = effects.x_written;
-            while written != 0 {
-                let base = written.trailing_zeros() as usize;
-                written &= written - 1;
-                self.close(current[base].take(), insns);
-            }
-        }
-        current.iter_mut().for_each(|plan| self.close(plan.take(), insns));
-    }
-
-    fn close(&mut self, plan: Option<Plan>, insns: &[Site]) {
-        self.plans.extend(plan.filter(|plan| plan.count > 1 && !insns[plan.first].apart));
     }
 
     /// A group has lost its register.
@@ -106,11 +58,11 @@ impl Writer<'_> {
         self.groups.open.clear();
     }
 
-    /// After an instruction: a base that changed has no group.
-    pub(super) fn groups_after(&mut self, effects: &Effects) {
-        let regs = &mut self.regs;
+    /// After an instruction: a group whose last access it was needs its register no longer.
+    pub(super) fn groups_after(&mut self) {
+        let (regs, now) = (&mut self.regs, self.insn);
         self.groups.open.retain(|open| {
-            let keep = effects.x_written >> open.plan.base & 1 == 0;
+            let keep = open.last > now;
             if !keep {
                 regs.release_base(open.host);
             }
@@ -120,12 +72,8 @@ impl Writer<'_> {
 
     /// Makes the check of the group that begins at the instruction at hand.
     pub(super) fn open_group(&mut self, insn: &Insn) {
-        let index = self.insn;
-        let Some(&plan) = self.groups.plans.iter().find(|plan| plan.first == index && plan.base == insn.rs1)
-        else {
-            return;
-        };
-        let base = self.read(plan.base);
+        let Some((number, plan)) = self.groups.plan.begins(self.insn) else { return };
+        let base = self.read(insn.rs1);
         self.address(base, plan.low);
         let span = plan.high - plan.low + 1;
         self.look_up(span, plan.write, |writer| {
@@ -140,7 +88,7 @@ impl Writer<'_> {
         self.hot.lea(host, RAX, -plan.low);
         self.keep_as_base(host);
         let beside = plan.write && self.is_beside();
-        self.groups.open.push(Open { plan, host, beside });
+        self.groups.open.push(Open { number, last: plan.last, host, beside });
     }
 
     /// `rax = base + offset`
@@ -188,21 +136,17 @@ impl Writer<'_> {
         self.call_cold(helper);
     }
 
-    /// The group whose check covers the access of `insn`.
-    fn group_of(&self, insn: &Insn, size: Size, write: bool) -> Option<Open> {
-        let last = insn.imm + (1 << size as u8) - 1;
-        let group = self.groups.open.iter().find(|open| {
-            let plan = &open.plan;
-            let covered = plan.low <= insn.imm && last <= plan.high;
-            plan.base == insn.rs1 && covered && (plan.write || !write)
-        });
-        group.copied()
+    /// The group whose check covers the access at hand, and where in it that lies.
+    fn group(&self) -> Option<(Open, i32)> {
+        let (member, _) = self.groups.plan.of(self.insn)?;
+        let open = self.groups.open.iter().find(|open| open.number == member.plan)?;
+        Some((*open, member.offset))
     }
 
     /// The host address of the access of `insn`, as a register and an offset.
     fn place(&mut self, insn: &Insn, size: Size, stored: Option<Operand>) -> (Reg, i32) {
-        if let Some(open) = self.group_of(insn, size, stored.is_some()) {
-            return (open.host, insn.imm);
+        if let Some((open, offset)) = self.group() {
+            return (open.host, offset);
         }
         let base = self.read(insn.rs1);
         self.address(base, insn.imm);
@@ -230,13 +174,13 @@ impl Writer<'_> {
 
     pub(super) fn store_value(&mut self, insn: &Insn, size: Size, value: Value) {
         let value = self.operand(value);
-        let group = self.group_of(insn, size, true);
+        let group = self.group();
         if group.is_none() && self.is_beside() {
             return self.store_beside(insn, size, value);
         }
         let (base, offset) = self.place(insn, size, Some(value));
         self.put_in_place(size, base, offset, value);
-        if group.is_some_and(|group| group.beside) {
+        if group.is_some_and(|(group, _)| group.beside) {
             self.look_for_code(size, base, offset);
         }
     }

@@ -31,7 +31,7 @@ use self::asm::Code;
 use self::emit::NotCovered;
 use self::exits::{Jump, Target};
 use self::heat::Heat;
-use self::memory::Groups;
+use self::memory::Grouped;
 pub(crate) use self::publish::Translated;
 use self::registers::Registers;
 use self::select::Chosen;
@@ -52,7 +52,7 @@ pub(crate) struct Quick {
     effects: Vec<Effects>,
     hot: Code,
     cold: Code,
-    groups: Groups,
+    groups: Grouped,
     jumps: Vec<Jump>,
     /// Where addresses of cells go, and what they are the cells of.
     links: Vec<(usize, u64)>,
@@ -86,7 +86,7 @@ struct Writer<'a> {
     now: u64,
     hot: &'a mut Code,
     cold: &'a mut Code,
-    groups: &'a mut Groups,
+    groups: &'a mut Grouped,
     jumps: &'a mut Vec<Jump>,
     links: &'a mut Vec<(usize, u64)>,
     cold_links: &'a mut Vec<(usize, u64)>,
@@ -165,7 +165,7 @@ impl Writer<'_> {
                 }
             }
             self.regs.end_instruction();
-            self.groups_after(effects);
+            self.groups_after();
         }
         self.settle();
         self.go_to(i64::from(end))
