@@ -45,7 +45,8 @@ through HTIF: storing (code << 1) | 1 there.
 
 Options of --jit on, as in --jit on,threshold=500,float=off:
   threshold=N   executions of a block after which the code around it is compiled
-  calm=N        times the threshold for what is a small part of what runs, an Nth for floating point
+  calm=N        times the threshold for what is a small part of what runs, an Nth for floating point;
+                calm=1: whatever reaches the threshold is compiled, even if another region holds it
   quick=N       executions after which a block is translated at once; quick=off: none is
   threads=N     threads that compile; queue=N: regions that may wait for them
   short=SIZE    memory for quickly made code; long=SIZE: for optimised code; from 512K

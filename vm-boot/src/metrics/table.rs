@@ -179,12 +179,13 @@ fn compilation(text: &mut Lines, stats: &JitStats, cpu_ns: u64) {
     text.line(
         "queue",
         format_args!(
-            "{} wait, {} at most; waited {}; compiled {}; {} refused, {} crowded, {} stale, {} failed",
+            "{} wait, {} at most; waited {}; compiled {}; {} refused, {} covered, {} crowded, {} stale, {} failed",
             stats.queued,
             stats.queued_max,
             durations(&stats.waiting),
             durations(&stats.compiling),
             count(stats.refused),
+            count(stats.covered),
             count(stats.crowded),
             count(stats.stale),
             count(stats.failed),

@@ -63,6 +63,8 @@ pub struct RegionBlock {
 pub struct Region {
     /// Guest-physical address of the page.
     pub page: u64,
+    /// Offset of the block that asked for it.
+    pub seed: u32,
     /// Basic blocks by offset.
     pub blocks: Vec<RegionBlock>,
     /// Offsets where calls of the region return to.
@@ -158,8 +160,8 @@ impl Region {
         returns.retain(|offset| insns.contains_key(offset));
         returns.truncate(RETURNS);
         let heat = |offset: u32| blocks.known(page + u64::from(offset)).map_or(0, |block| around.heat(block));
-        let mut region =
-            Region { page, blocks: cut(&insns, &leaders, &entries, heat), returns, heat: around.heat(seed) };
+        let blocks = cut(&insns, &leaders, &entries, heat);
+        let mut region = Region { page, seed: first, blocks, returns, heat: around.heat(seed) };
         region.connect();
         region.find_cycles();
         super::live::analyse(&mut region);

@@ -168,6 +168,8 @@ pub struct JitStats {
     pub refused: u64,
     /// Turns of a millisecond that compiling threads waited for room in the cache.
     pub crowded: u64,
+    /// Regions that another one covered before it was their turn.
+    pub covered: u64,
     /// Regions whose bytes had changed before they were published.
     pub stale: u64,
     /// Regions that the compiler gave up.
@@ -193,6 +195,7 @@ struct Counts {
     queued_max: AtomicUsize,
     refused: AtomicU64,
     crowded: AtomicU64,
+    covered: AtomicU64,
     stale: AtomicU64,
     failed: AtomicU64,
     grounded: AtomicU64,
@@ -209,7 +212,57 @@ struct Queue {
 #[derive(Default)]
 struct Jobs {
     waiting: VecDeque<(Instant, Region)>,
+    /// What was taken from there last.
+    taken: VecDeque<Taken>,
     closed: bool,
+}
+
+/// A region that was taken to be compiled.
+struct Taken {
+    page: u64,
+    /// Offsets of its blocks.
+    blocks: Box<[u32]>,
+    /// When it was done, if it is.
+    done: Option<Instant>,
+}
+
+/// Regions that are remembered.
+const TAKEN: usize = 8;
+
+impl Jobs {
+    /// Whether another region holds the block that asked for this one, and was not there yet when it did: blocks of
+    /// one loop are hot at the same time, and whoever reaches one of them reaches the others. If not, it asks again.
+    fn is_covered(&self, since: Instant, region: &Region) -> bool {
+        let covers = |taken: &Taken| {
+            taken.page == region.page
+                && taken.done.is_none_or(|done| done >= since)
+                && taken.blocks.binary_search(&region.seed).is_ok()
+        };
+        self.taken.iter().any(covers)
+    }
+
+    fn take(&mut self, region: &Region) {
+        if self.taken.len() == TAKEN {
+            self.taken.pop_front();
+        }
+        let blocks = region.blocks.iter().map(|block| block.offset).collect();
+        self.taken.push_back(Taken { page: region.page, blocks, done: None });
+    }
+
+    /// A region that was taken is compiled, or will not be.
+    fn done(&mut self, region: &Region, published: bool) {
+        let is_it = |taken: &Taken| {
+            taken.done.is_none()
+                && taken.page == region.page
+                && taken.blocks.binary_search(&region.seed).is_ok()
+        };
+        let Some(at) = self.taken.iter().position(is_it) else { return };
+        if published {
+            self.taken[at].done = Some(Instant::now());
+        } else {
+            self.taken.remove(at);
+        }
+    }
 }
 
 /// Whom to tell that code waits for room.
@@ -275,6 +328,7 @@ impl Jit {
                 pool: pool.clone(),
                 learnt: learnt.clone(),
                 collector: collector.clone(),
+                calm: config.calm > 1,
             })
         };
         let own = if config.wait { Some(Mutex::new(worker()?)) } else { None };
@@ -530,6 +584,7 @@ impl Jit {
             queued_max,
             refused,
             crowded,
+            covered,
             stale,
             failed,
             grounded,
@@ -547,6 +602,7 @@ impl Jit {
             queued_max: queued_max.load(Relaxed),
             refused: refused.load(Relaxed),
             crowded: crowded.load(Relaxed),
+            covered: covered.load(Relaxed),
             stale: stale.load(Relaxed),
             failed: failed.load(Relaxed),
             grounded: grounded.load(Relaxed),
@@ -617,6 +673,8 @@ struct Worker {
     pool: Arc<SlotPool>,
     learnt: Arc<Mutex<Learnt>>,
     collector: Option<Arc<Collector>>,
+    /// Regions that others cover are left out.
+    calm: bool,
 }
 
 impl Worker {
@@ -624,7 +682,8 @@ impl Worker {
         while let Some(region) = self.next() {
             self.wait_for_room();
             let start = Instant::now();
-            self.compile(&region);
+            let published = self.compile(&region);
+            self.queue.jobs.lock().done(&region, published);
             self.counts.compiling.record(start.elapsed());
             self.counts.nanoseconds.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
         }
@@ -643,7 +702,7 @@ impl Worker {
         }
     }
 
-    /// The region that ran most often of those that wait.
+    /// The region that ran most often of those that wait, and is still wanted.
     fn next(&self) -> Option<Region> {
         let mut jobs = self.queue.jobs.lock();
         loop {
@@ -653,15 +712,21 @@ impl Worker {
             let hottest = (0..jobs.waiting.len()).max_by_key(|&at| jobs.waiting[at].1.heat);
             if let Some((since, region)) = hottest.and_then(|at| jobs.waiting.swap_remove_back(at)) {
                 self.queue.length.store(jobs.waiting.len(), Relaxed);
+                if self.calm && jobs.is_covered(since, &region) {
+                    self.counts.covered.fetch_add(1, Relaxed);
+                    continue;
+                }
                 self.counts.waiting.record(since.elapsed());
+                jobs.take(&region);
                 return Some(region);
             }
             self.queue.ready.wait(&mut jobs);
         }
     }
 
-    fn compile(&mut self, region: &Region) {
-        let Some(memory) = self.memory.upgrade() else { return };
+    /// Whether there is a unit now.
+    fn compile(&mut self, region: &Region) -> bool {
+        let Some(memory) = self.memory.upgrade() else { return false };
         let mut unit = Unit::of(region);
         unit.set_apart(&self.learnt.lock());
         if self.options.slots {
@@ -669,9 +734,9 @@ impl Worker {
         }
         if !unit.is_true(&memory) {
             self.counts.stale.fetch_add(1, Relaxed);
-            return;
+            return false;
         }
-        let Some(mut ticket) = self.cache.reserve() else { return };
+        let Some(mut ticket) = self.cache.reserve() else { return false };
         let number = ticket.number();
         let compiled = {
             let mut cell = |gpa: u64| self.cache.link(&mut ticket, gpa);
@@ -686,7 +751,7 @@ impl Worker {
         if let Err(error) = compiled {
             tracing::warn!(%error, "left to the interpreter");
             self.counts.failed.fetch_add(1, Relaxed);
-            return;
+            return false;
         }
         let starts = region.entries().map(|at| region.page + u64::from(region.blocks[at].offset));
         let entries: Vec<(u64, u32)> = starts.zip(self.compiler.entries.iter().copied()).collect();
@@ -704,9 +769,9 @@ impl Worker {
             Ok(_) => {}
             Err(Full::Stale) => {
                 self.counts.stale.fetch_add(1, Relaxed);
-                return;
+                return false;
             }
-            Err(_) => return,
+            Err(_) => return false,
         }
         if let Some(collector) = &self.collector {
             collector.saw(&memory, page, region.blocks.iter().map(|b| (b.offset, b.end, region.heat)), None);
@@ -715,6 +780,7 @@ impl Worker {
         self.counts.insns.fetch_add(insns, Relaxed);
         self.counts.bytes.fetch_add(self.compiler.code.len() as u64, Relaxed);
         tracing::trace!(page, entries = entries.len(), insns, bytes = self.compiler.code.len(), "region");
+        true
     }
 }
 
