@@ -78,8 +78,6 @@ pub(crate) struct Native {
     pub value: u64,
     /// Result of a helper: host address minus virtual address.
     pub addend: u64,
-    /// Not 0 if a refill could not tell it.
-    pub refused: u64,
     /// Address of the hart's attention word.
     pub attention: u64,
     /// Entries of the soft-TLB for loads and stores now, and the id they must carry.
@@ -132,7 +130,6 @@ impl Native {
             address: 0,
             value: 0,
             addend: 0,
-            refused: 0,
             attention,
             lane: 0,
             space: 0,

@@ -99,23 +99,27 @@ unsafe fn enter(core: &mut Core, code: u64) -> Leave {
 unsafe extern "C" {
     fn vm_jit_enter(core: *mut c_void, code: u64, page: u64);
     fn vm_jit_stub();
-    fn vm_jit_load();
-    fn vm_jit_store();
-    fn vm_jit_range();
     fn vm_jit_execute();
     fn vm_jit_slots();
     fn vm_jit_store_beside();
     fn vm_jit_written();
-    fn vm_jit_load_vector();
-    fn vm_jit_store_vector();
-    fn vm_jit_range_vector();
     fn vm_jit_execute_vector();
     fn vm_jit_slots_vector();
     fn vm_jit_store_beside_vector();
     fn vm_jit_written_vector();
-    pub(super) fn vm_jit_refill_load();
-    pub(super) fn vm_jit_refill_store();
-    pub(super) fn vm_jit_refill_range();
+    // `refill` tries these before the helper, whose trampoline is the slow one.
+    pub(super) fn vm_jit_load();
+    pub(super) fn vm_jit_store();
+    pub(super) fn vm_jit_range();
+    pub(super) fn vm_jit_load_vector();
+    pub(super) fn vm_jit_store_vector();
+    pub(super) fn vm_jit_range_vector();
+    pub(super) fn vm_jit_load_slow();
+    pub(super) fn vm_jit_store_slow();
+    pub(super) fn vm_jit_range_slow();
+    pub(super) fn vm_jit_load_slow_vector();
+    pub(super) fn vm_jit_store_slow_vector();
+    pub(super) fn vm_jit_range_slow_vector();
 }
 
 /// A cell that always leads to the stub.
@@ -167,21 +171,15 @@ pub enum Helper {
     StoreBeside,
     /// Such a site has stored to code, or where that is not easily told.
     Written,
-    /// Load that missed its inline cache, before anything else is tried: see [`refill`](super::refill).
-    RefillLoad,
-    /// The same of a store.
-    RefillStore,
-    /// The same of several accesses.
-    RefillRange,
 }
 
 impl Helper {
     /// How many there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 7;
     /// All of them, in order.
     pub const ALL: [Helper; Helper::COUNT] = {
         use Helper::*;
-        [Load, Store, Range, Execute, Slots, StoreBeside, Written, RefillLoad, RefillStore, RefillRange]
+        [Load, Store, Range, Execute, Slots, StoreBeside, Written]
     };
 
     /// What to call, from a unit that keeps values in vector registers or from one that does not.
@@ -201,9 +199,6 @@ impl Helper {
             (Helper::Slots, true) => vm_jit_slots_vector as *const (),
             (Helper::StoreBeside, true) => vm_jit_store_beside_vector as *const (),
             (Helper::Written, true) => vm_jit_written_vector as *const (),
-            (Helper::RefillLoad, _) => vm_jit_refill_load as *const (),
-            (Helper::RefillStore, _) => vm_jit_refill_store as *const (),
-            (Helper::RefillRange, _) => vm_jit_refill_range as *const (),
         };
         entry as u64
     }
@@ -322,9 +317,9 @@ macro_rules! trampoline {
     };
 }
 
-trampoline!(vm_jit_load, vm_jit_load_vector, help_load);
-trampoline!(vm_jit_store, vm_jit_store_vector, help_store);
-trampoline!(vm_jit_range, vm_jit_range_vector, help_range);
+trampoline!(vm_jit_load_slow, vm_jit_load_slow_vector, help_load);
+trampoline!(vm_jit_store_slow, vm_jit_store_slow_vector, help_store);
+trampoline!(vm_jit_range_slow, vm_jit_range_slow_vector, help_range);
 trampoline!(vm_jit_execute, vm_jit_execute_vector, help_execute);
 trampoline!(vm_jit_slots, vm_jit_slots_vector, help_slots);
 trampoline!(vm_jit_store_beside, vm_jit_store_beside_vector, help_store_beside);

@@ -1,12 +1,11 @@
 //! Misses of inline caches that the soft-TLB answers: the slot gets its entry and the access goes on, within
-//! a few instructions and before the unit has stored its state. Whatever is less plain is for the helper.
+//! a few instructions and without the runtime. Whatever is less plain goes on to the helper.
 //!
 //! ```text
 //!  r15 = Core     operands and result in `Native`, every register kept
 //!  site has a slot, its header names the stamp in force, it has not missed too often
 //!     and the entry hits, is not a user's in the S lane, and is known to have copies
-//!          ──► slot := entry, addend := that of the entry, refused := 0
-//!  else    ──► refused := 1
+//!          ──► slot := entry, addend := that of the entry
 //! ```
 //! **Invariant.** This does what `SoftTlb::lend` and the helper do, in the cases in which neither has
 //! anything else to note.
@@ -29,10 +28,10 @@ const fn count(helper: Helper) -> usize {
     offset_of!(Core, tally) + offset_of!(Tally, helpers) + helper as usize * size_of::<u64>()
 }
 
-/// `check` finds the entry at rcx and how far into its page the access begins in rax, and goes on at 2 if it does
-/// not hit.
+/// A helper's way in: `check` finds the entry at rcx and how far into its page the access begins in rax, and
+/// goes on to the helper, at 2, if it does not hit.
 macro_rules! refill {
-    ($name:ident, $helper:ident, [$($check:literal),*], [$($operand:ident = $value:expr),*]) => {
+    ($name:ident, $slow:ident, $helper:ident, [$($check:literal),*], [$($operand:ident = $value:expr),*]) => {
         std::arch::global_asm!(
             ".p2align 4",
             ".globl {name}",
@@ -71,7 +70,6 @@ macro_rules! refill {
             "mov rax, [rcx + {entry_addend}]",
             "mov [rdx + {addend}], rax",
             "mov [r15 + {result}], rax",
-            "mov qword ptr [r15 + {refused}], 0",
             "pop rdx",
             "pop rcx",
             "pop rax",
@@ -80,14 +78,13 @@ macro_rules! refill {
             "pop rdx",
             "pop rcx",
             "pop rax",
-            "mov qword ptr [r15 + {refused}], 1",
-            "ret",
+            "jmp {slow}",
             name = sym enter::$name,
+            slow = sym enter::$slow,
             count = const count(Helper::$helper),
             site = const native(offset_of!(Native, site)),
             address = const native(offset_of!(Native, address)),
             result = const native(offset_of!(Native, addend)),
-            refused = const native(offset_of!(Native, refused)),
             stamp = const native(offset_of!(Native, stamp)),
             lane = const native(offset_of!(Native, lane)),
             space = const native(offset_of!(Native, space)),
@@ -111,9 +108,10 @@ macro_rules! refill {
         );
     };
     // An access of up to 8 bytes.
-    ($name:ident, $helper:ident, $right:expr) => {
+    ($name:ident, $slow:ident, $helper:ident, $right:expr) => {
         refill!(
             $name,
+            $slow,
             $helper,
             [
                 "cmp rax, {room}",
@@ -126,9 +124,10 @@ macro_rules! refill {
         );
     };
     // From the address up to the one in `value`; a store's if `addend` is not 0.
-    ($name:ident, $helper:ident) => {
+    ($name:ident, $slow:ident, $helper:ident) => {
         refill!(
             $name,
+            $slow,
             $helper,
             [
                 "cmp rax, {page} - 1",
@@ -158,6 +157,9 @@ macro_rules! refill {
     };
 }
 
-refill!(vm_jit_refill_load, RefillLoad, Entry::READ);
-refill!(vm_jit_refill_store, RefillStore, Entry::WRITE);
-refill!(vm_jit_refill_range, RefillRange);
+refill!(vm_jit_load, vm_jit_load_slow, Load, Entry::READ);
+refill!(vm_jit_load_vector, vm_jit_load_slow_vector, Load, Entry::READ);
+refill!(vm_jit_store, vm_jit_store_slow, Store, Entry::WRITE);
+refill!(vm_jit_store_vector, vm_jit_store_slow_vector, Store, Entry::WRITE);
+refill!(vm_jit_range, vm_jit_range_slow, Range);
+refill!(vm_jit_range_vector, vm_jit_range_slow_vector, Range);

@@ -100,10 +100,10 @@ impl Lifter<'_, '_> {
         let address = if low == 0 { base } else { self.b.ins().iadd_imm_s(base, low) };
         let (cold, go_on) = (self.cold_block(), self.b.create_block());
         let result = self.b.append_block_param(go_on, I64);
-        let (helper, refill, write) = match what {
-            Accesses::Load => (Helper::Load, Helper::RefillLoad, false),
-            Accesses::Store(_) => (Helper::Store, Helper::RefillStore, true),
-            Accesses::Group { write } => (Helper::Range, Helper::RefillRange, write),
+        let (helper, write) = match what {
+            Accesses::Load => (Helper::Load, false),
+            Accesses::Store(_) => (Helper::Store, true),
+            Accesses::Group { write } => (Helper::Range, write),
         };
         self.look_up_place(address, span, write, cold, go_on);
         self.go_on_in(cold);
@@ -114,14 +114,6 @@ impl Lifter<'_, '_> {
             let write = self.iconst(write.into());
             self.set_word(native!(value), last);
             self.set_word(native!(addend), write);
-        }
-        if self.slot() != 0 {
-            self.call_for(refill, self.first_insn + self.insn);
-            let refused = self.word(native!(refused));
-            let addend = self.addend();
-            let slow = self.cold_block();
-            self.b.ins().brif(refused, slow, &[], go_on, &[addend.into()]);
-            self.go_on_in(slow);
         }
         if let Accesses::Store(value) = what {
             let bits = self.bits_of(value);
@@ -134,11 +126,6 @@ impl Lifter<'_, '_> {
         result
     }
 
-    /// The inline cache of the site at hand, or 0.
-    fn slot(&self) -> u16 {
-        self.place.sites[self.first_insn + self.insn].slot
-    }
-
     /// Looks `span` bytes at `address` up as the site at hand does; goes on with the addend, or to `cold`.
     pub(super) fn look_up_place(
         &mut self,
@@ -148,7 +135,7 @@ impl Lifter<'_, '_> {
         cold: ir::Block,
         go_on: ir::Block,
     ) {
-        match self.slot() {
+        match self.place.sites[self.first_insn + self.insn].slot {
             0 => {
                 let right = match write {
                     true if self.is_beside() => Right::Beside,

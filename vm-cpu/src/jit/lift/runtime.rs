@@ -20,8 +20,7 @@ impl Lifter<'_, '_> {
         self.call_for(helper, self.first_insn + self.insn);
     }
 
-    /// Calls `helper` for an instruction, with all other operands in place. Helpers that look at no more than
-    /// these need nothing else.
+    /// Calls `helper` for an instruction, with all other operands in place.
     pub(super) fn call_for(&mut self, helper: Helper, site: usize) {
         let site = self.site(site);
         self.set_word(native!(site), site);
