@@ -8,7 +8,7 @@
 //! A guest is told from others by its kernel or firmware.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, BufWriter};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use vm_cpu::aot::store::StoreError;
 
 use crate::config::MachineConfig;
 use crate::loader::Blob;
+use crate::profile;
 
 /// The program that makes images.
 const BUILDER: &str = "aot-builder";
@@ -117,10 +118,7 @@ impl Place {
         let path = dir.join(format!("run-{}.profile", std::process::id()));
         let failed = |source| BackfillError::Profile { path: path.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
-        // Under another name until it is whole.
-        let draft = path.with_extension("part");
-        profile.write(BufWriter::new(File::create(&draft).map_err(failed)?)).map_err(failed)?;
-        fs::rename(&draft, &path).map_err(failed)?;
+        profile::write(profile, &path).map_err(failed)?;
         let mut command = Command::new(&program);
         command
             .arg("feed")

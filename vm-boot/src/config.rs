@@ -3,6 +3,7 @@
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 use vm_cpu::config::{CpuConfig, CpuConfigError};
@@ -59,6 +60,8 @@ pub struct MachineConfig {
     pub aot_canary: Option<u64>,
     /// Where to write what code has run, at the end.
     pub profile: Option<PathBuf>,
+    /// How often to write it before.
+    pub profile_every: Option<Duration>,
     /// Text on a console at which a snapshot is taken, after which the machine ends.
     pub snapshot_on: Option<String>,
     /// Where snapshots go.
@@ -110,6 +113,9 @@ pub enum UsageError {
     /// What other harts store would be taken for a difference.
     #[error("--jit on,lockstep=…: expected one hart, found --cpus {0}")]
     LockstepHarts(usize),
+    /// There is nowhere to write it.
+    #[error("--profile-every: expected --profile FILE as well")]
+    ProfileEvery,
     /// The interpreter alone runs no image, and translates nothing that a profile could tell of.
     #[error("--aot and --profile: expected --jit on, found off")]
     AheadWithoutJit,
@@ -159,6 +165,7 @@ impl MachineConfig {
             aot_trust: args.aot_trust,
             aot_canary: args.aot_canary.map(NonZeroU64::get),
             profile: args.profile,
+            profile_every: args.profile_every.map(|seconds| Duration::from_secs(seconds.get().into())),
             snapshot_on: args.snapshot.snapshot_on,
             snapshot_dir: args.snapshot.snapshot_dir.unwrap_or_else(|| DEFAULT_DIR.into()),
             snapshot_base: args.snapshot.snapshot_base,
@@ -215,6 +222,9 @@ impl MachineConfig {
         }
         if self.cpus > 1 && self.jit.is_some_and(|jit| jit.lockstep.is_some()) {
             return Err(UsageError::LockstepHarts(self.cpus));
+        }
+        if self.profile_every.is_some() && self.profile.is_none() {
+            return Err(UsageError::ProfileEvery);
         }
         if self.jit.is_none() && (self.aot.is_some() || self.profile.is_some()) {
             return Err(UsageError::AheadWithoutJit);

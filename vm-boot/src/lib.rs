@@ -16,6 +16,7 @@ pub mod loader;
 pub mod log;
 pub mod machine;
 pub mod metrics;
+mod profile;
 pub mod runtime;
 pub mod sbi;
 pub mod snapshot;

@@ -40,6 +40,8 @@ fn options_are_checked() {
         (&["--kernal", "x"], &["--kernal", "--kernel"]),
         (&["--firmware", "f", "--mode", "s"], &["leave out --mode"]),
         (&["--net", "user"], &["--net"]),
+        (&["--profile-every", "5"], &["--profile-every: expected --profile FILE as well"]),
+        (&["--profile-every", "0", "--profile", "p"], &["--profile-every"]),
     ] {
         let code = if extra == ["--disk", "ro"] { 1 } else { 2 };
         refused(&[&kernel[..], extra].concat(), code, parts);

@@ -5,12 +5,14 @@ mod common;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use common::{Files, kill, vm_boot, wait};
 use vm_boot::console::terminal::{Pty, open_pty};
+use vm_cpu::aot::profile::Profile;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../images/demo/demo.bin");
@@ -28,6 +30,11 @@ impl Session {
     /// Starts the demo on a terminal with usual settings.
     fn demo(args: &[&str]) -> Self {
         Self::start(vm_boot().arg("demo").args(args))
+    }
+
+    /// Starts the demo as a kernel, with options that a demo has not.
+    fn demo_with(args: &[&str]) -> Self {
+        Self::start(vm_boot().args(["run", "--memory", "8M", "--kernel", DEMO]).args(args))
     }
 
     fn start(command: &mut Command) -> Self {
@@ -257,6 +264,34 @@ fn the_monitor_has_its_commands_and_the_guest_its_keys() {
 }
 
 #[test]
+fn profiles_are_written_while_the_machine_runs() {
+    let files = Files::new();
+    let (every, now) = (files.path("every"), files.path("now"));
+    let pages = |path: &Path| Profile::read(&std::fs::read(path).unwrap()).unwrap().pages.len();
+    let mut session = Session::demo_with(&["--profile", &common::word(&every), "--profile-every", "1"]);
+    session.expect("demo>");
+    session.wait_until("no profile after a second", |_| every.exists());
+    assert!(pages(&every) > 0);
+    session.type_in("\x01c");
+    session.expect("(vm) ");
+    session.ask(&format!("profile {}", common::word(&now)), &["profile written to"]);
+    assert!(pages(&now) > 0);
+    session.ask("profile /proc/none/there", &["/proc/none/there"]);
+    // Whenever it ends, what was written last is whole.
+    session.child.kill().unwrap();
+    session.child.wait().unwrap();
+    assert!(pages(&every) > 0);
+    let mut session = Session::demo(&[]);
+    session.expect("demo>");
+    session.type_in("\x01c");
+    session.expect("(vm) ");
+    session.ask("profile", &["expected profile FILE"]);
+    session.ask(&format!("profile {}", common::word(&now)), &["nothing is noted"]);
+    session.type_in("\x01x");
+    session.ends_with(0);
+}
+
+#[test]
 fn a_console_on_a_pseudo_terminal_is_reached_by_its_path() {
     let mut command = vm_boot();
     command.args(["run", "--kernel", DEMO, "--memory", "8M", "--serial", "pty"]);
@@ -279,8 +314,7 @@ fn a_console_on_a_pseudo_terminal_is_reached_by_its_path() {
 fn the_keys_and_the_monitor_save_and_load() {
     let files = Files::new();
     let (dir, other) = (common::word(&files.path("snap")), common::word(&files.path("other")));
-    let run = ["run", "--memory", "8M", "--kernel", DEMO, "--snapshot-dir", &dir];
-    let mut session = Session::start(vm_boot().args(run));
+    let mut session = Session::demo_with(&["--snapshot-dir", &dir]);
     session.expect("demo>");
     session.type_in("\x01s");
     session.expect(&format!("saved to {dir}"));

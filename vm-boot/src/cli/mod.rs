@@ -11,7 +11,7 @@ mod ram;
 mod snapshot;
 pub mod value;
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -45,8 +45,7 @@ through HTIF: storing (code << 1) | 1 there.
 
 Options of --jit on, as in --jit on,threshold=500,float=off:
   threshold=N   executions of a block after which the code around it is compiled
-  calm=N        times the threshold for what is a small part of what runs, an Nth for floating point;
-                calm=1: whatever reaches the threshold is compiled, even if another region holds it
+  calm=N        times the threshold for a small part of what runs, an Nth for FP; calm=1: all that asks
   quick=N       executions after which a block is translated at once; quick=off: none is
   threads=N     threads that compile; queue=N: regions that may wait for them
   short=SIZE    memory for quickly made code; long=SIZE: for optimised code; from 512K
@@ -244,6 +243,9 @@ pub struct RunArgs {
     /// At the end, write what code has run to FILE, for `aot-builder build`
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
+    /// Every so many seconds, too; the monitor has `profile` for that
+    #[arg(long, value_name = "SECONDS")]
+    pub profile_every: Option<NonZeroU32>,
     /// Snapshots of the machine
     #[command(flatten)]
     pub snapshot: SnapshotArgs,
@@ -287,6 +289,7 @@ impl RunArgs {
             aot_trust: self.aot_trust.or(base.aot_trust),
             aot_canary: self.aot_canary.or(base.aot_canary),
             profile: self.profile.or(base.profile),
+            profile_every: self.profile_every.or(base.profile_every),
             snapshot: self.snapshot.over(base.snapshot),
             config: None,
         }

@@ -14,6 +14,7 @@ mod htif;
 mod mailbox;
 mod monitor;
 mod process;
+mod profile;
 mod seat;
 mod snapshot;
 mod state;
@@ -125,6 +126,8 @@ pub struct Runtime {
     paused_at: Option<u64>,
     /// How long the machine rested to be saved last.
     last_rest: Duration,
+    /// When what code has run was written last, or when the machine was made.
+    profiled: Instant,
 }
 
 impl Runtime {
@@ -160,6 +163,7 @@ impl Runtime {
             created,
             paused_at: None,
             last_rest: Duration::ZERO,
+            profiled: created,
         })
     }
 
@@ -194,6 +198,7 @@ impl Runtime {
         if self.state == State::Running {
             self.poll_htif();
         }
+        self.profile_if_due();
         let busy = self.machine.jit().is_some_and(|jit| jit.poll());
         if self.state == State::ShuttingDown {
             self.update_state(State::Stopped);
@@ -393,6 +398,7 @@ impl Runtime {
             Request::Registers(hart) => self.registers(hart),
             Request::Save { dir, base } => self.save_as_asked(dir, base),
             Request::Load(dir) => self.load_as_asked(dir)?,
+            Request::Profile(file) => self.profile_as_asked(file),
             Request::Do(command) => match self.command(command)? {
                 Ok(()) => String::new(),
                 Err(illegal) => format!("{illegal}\n"),
@@ -460,14 +466,6 @@ impl Runtime {
             let _ = io::stderr().write_all(metrics.table().as_bytes());
         }
         Ok(())
-    }
-
-    /// Writes what code has run, if that is wanted.
-    pub fn write_profile(&self) -> Result<(), RuntimeError> {
-        let Some(path) = &self.machine.config().profile else { return Ok(()) };
-        let Some(profile) = self.machine.jit().and_then(|jit| jit.profile()) else { return Ok(()) };
-        let write = || profile.write(io::BufWriter::new(std::fs::File::create(path)?));
-        write().map_err(|source| RuntimeError::Profile { path: path.clone(), source })
     }
 
     /// A running machine is held for a moment.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::state::Command;
 use crate::cli::nearest::hint;
 
-const COMMANDS: [(&str, &str); 11] = [
+const COMMANDS: [(&str, &str); 12] = [
     ("help", "this list"),
     ("info", "state, harts and memory of the machine"),
     ("stats", "what the machine has done, in figures"),
@@ -14,6 +14,7 @@ const COMMANDS: [(&str, &str); 11] = [
     ("resume", "let them go on"),
     ("save", "take a snapshot: save DIR, or where --snapshot-dir says; save DIR on BASE: what differs"),
     ("load", "go back to a snapshot: load DIR"),
+    ("profile", "write what code has run: profile FILE, or where --profile says"),
     ("reset", "start again from the loaded payload"),
     ("shutdown", "end the machine in order"),
     ("stop", "end the machine at once"),
@@ -39,6 +40,8 @@ pub(super) enum Request {
     },
     /// Go on from a snapshot.
     Load(Option<PathBuf>),
+    /// What code has run, to a file or where it goes at the end.
+    Profile(Option<PathBuf>),
     /// A command.
     Do(Command),
 }
@@ -65,6 +68,7 @@ impl Request {
                 _ => Self::Say(format!("expected save DIR or save DIR on BASE, found {line:?}\n")),
             },
             (Some("load"), dir) => Self::Load(dir.map(PathBuf::from)),
+            (Some("profile"), file) => Self::Profile(file.map(PathBuf::from)),
             (Some("pause"), None) => Self::Do(Command::Pause),
             (Some("resume"), None) => Self::Do(Command::Resume),
             (Some("reset"), None) => Self::Do(Command::Reset),
@@ -92,7 +96,7 @@ mod tests {
             match Request::parse(name) {
                 Request::Say(text) => assert_eq!((name, text), ("help", help())),
                 Request::Info | Request::Statistics | Request::Registers(0) | Request::Do(_) => {}
-                Request::Save { dir: None, base: None } | Request::Load(None) => {}
+                Request::Save { dir: None, base: None } | Request::Load(None) | Request::Profile(None) => {}
                 other => panic!("{name}: {other:?}"),
             }
         }

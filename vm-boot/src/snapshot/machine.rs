@@ -252,6 +252,7 @@ impl MachineRecord {
             aot_trust: None,
             aot_canary: None,
             profile: None,
+            profile_every: None,
             snapshot_on: None,
             snapshot_dir: DEFAULT_DIR.into(),
             snapshot_base: None,
