@@ -236,3 +236,11 @@ pub struct Site {
     /// Its unit was made ahead of the run.
     pub ahead: bool,
 }
+
+#[cfg(test)]
+impl Site {
+    /// An instruction at the start of a page, alone in its block.
+    pub fn alone(insn: Insn) -> Site {
+        Site { insn, offset: 0, rest: 1, size: 0, slot: 0, beside: false, apart: false, ahead: false }
+    }
+}

@@ -158,17 +158,7 @@ mod tests {
 
     fn groups_of(code: &[u32]) -> Groups {
         let insns = code.iter().map(|&bits| decode(bits, Extensions::all()).expect("an instruction"));
-        let site = |insn| Site {
-            insn,
-            offset: 0,
-            rest: 1,
-            size: 0,
-            slot: 0,
-            beside: false,
-            apart: false,
-            ahead: false,
-        };
-        let sites: Vec<Site> = insns.map(site).collect();
+        let sites: Vec<Site> = insns.map(Site::alone).collect();
         let effects: Vec<Effects> = sites.iter().map(|site| Effects::of(&site.insn)).collect();
         let mut groups = Groups::default();
         groups.plan(&sites, &effects, |_| false);

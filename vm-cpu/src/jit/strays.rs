@@ -45,9 +45,7 @@ mod tests {
     #[test]
     fn a_site_is_reported_once_it_has_stored_often_whatever_others_do() {
         let insn = decode(0x00a5_b023, Extensions::all()).expect("sd");
-        let site =
-            Site { insn, offset: 0, rest: 1, size: 3, slot: 0, beside: false, apart: false, ahead: false };
-        let sites = [site; 2];
+        let sites = [Site::alone(insn); 2];
         let mut strays = Strays::default();
         let reported = (0..OFTEN * 2).filter(|_| {
             strays.count(&sites[1]);
@@ -59,9 +57,7 @@ mod tests {
     #[test]
     fn one_of_many_sites_that_share_a_place_begins_anew() {
         let insn = decode(0x00a5_b023, Extensions::all()).expect("sd");
-        let sites =
-            [Site { insn, offset: 0, rest: 1, size: 3, slot: 0, beside: false, apart: false, ahead: false };
-                KNOWN + 1];
+        let sites = [Site::alone(insn); KNOWN + 1];
         let mut strays = Strays::default();
         assert!(!(0..OFTEN * 2).any(|_| strays.count(&sites[0]) || strays.count(&sites[KNOWN])));
     }

@@ -35,12 +35,12 @@ struct Open {
 
 /// Groups of the block at hand.
 #[derive(Debug, Default)]
-pub(super) struct Grouped {
+pub(super) struct BlockGroups {
     pub plan: Groups,
     open: Vec<Open>,
 }
 
-impl Grouped {
+impl BlockGroups {
     /// No check made so far holds any longer.
     pub fn forget(&mut self) {
         self.open.clear();

@@ -109,7 +109,7 @@ pub(super) struct Lifter<'a, 'p> {
     first_insn: usize,
     counted: Value,
     dirty: u64,
-    groups: memory::Grouped,
+    groups: memory::BlockGroups,
     float: float::State,
     /// The last comparison, to invert or select by.
     compared: Option<(Value, IntCC, Value, Value)>,
@@ -178,7 +178,7 @@ pub fn lift(
         first_insn: 0,
         counted,
         dirty: 0,
-        groups: memory::Grouped::default(),
+        groups: memory::BlockGroups::default(),
         float: float::State::default(),
         compared: None,
     };
@@ -347,7 +347,7 @@ impl Lifter<'_, '_> {
         self.dirty = self.region.blocks[at].dirty;
         self.compared = None;
         let own = self.first_insn..self.first_insn + self.region.blocks[at].insns.len();
-        self.groups = memory::Grouped::default();
+        self.groups = memory::BlockGroups::default();
         if self.place.options.group {
             self.groups.plan.plan(&self.place.sites[own], &self.region.blocks[at].effects, |_| false);
         }

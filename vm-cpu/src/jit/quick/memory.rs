@@ -33,12 +33,12 @@ struct Open {
 
 /// Groups of the block at hand.
 #[derive(Debug, Default)]
-pub(super) struct Grouped {
+pub(super) struct BlockGroups {
     plan: Groups,
     open: Vec<Open>,
 }
 
-impl Grouped {
+impl BlockGroups {
     /// Finds the groups of a block.
     pub fn plan(&mut self, sites: &[Site], effects: &[Effects]) {
         self.plan.plan(sites, effects, |effects| effects.float.is_some());

@@ -31,7 +31,7 @@ use self::asm::Code;
 use self::emit::NotCovered;
 use self::exits::{Jump, Target};
 use self::heat::Heat;
-use self::memory::Grouped;
+use self::memory::BlockGroups;
 pub(crate) use self::publish::Translated;
 use self::registers::Registers;
 use self::select::Chosen;
@@ -52,7 +52,7 @@ pub(crate) struct Quick {
     effects: Vec<Effects>,
     hot: Code,
     cold: Code,
-    groups: Grouped,
+    groups: BlockGroups,
     jumps: Vec<Jump>,
     /// Where addresses of cells go, and what they are the cells of.
     links: Vec<(usize, u64)>,
@@ -86,7 +86,7 @@ struct Writer<'a> {
     now: u64,
     hot: &'a mut Code,
     cold: &'a mut Code,
-    groups: &'a mut Grouped,
+    groups: &'a mut BlockGroups,
     jumps: &'a mut Vec<Jump>,
     links: &'a mut Vec<(usize, u64)>,
     cold_links: &'a mut Vec<(usize, u64)>,
@@ -199,17 +199,7 @@ mod tests {
     fn fits(insn: Insn) -> bool {
         let moves = (8..24u32).map(|r| decode(0x13 | r << 7 | (r + 1) << 15 | 1 << 20, Extensions::all()));
         let insns: Vec<Insn> = moves.map(|insn| insn.expect("addi")).chain([insn]).collect();
-        let site = |insn: &Insn| Site {
-            insn: *insn,
-            offset: 0,
-            rest: 1,
-            size: 0,
-            slot: 0,
-            beside: false,
-            apart: false,
-            ahead: false,
-        };
-        let sites: Vec<Site> = insns.iter().map(site).collect();
+        let sites: Vec<Site> = insns.iter().copied().map(Site::alone).collect();
         let effects: Vec<Effects> = insns.iter().map(Effects::of).collect();
         let chosen = [Chosen { offset: 0, end: 0, first: 0, len: sites.len() }];
         let (mut room, heat) = (Quick::default(), Heat::default());
