@@ -117,7 +117,7 @@ impl Core {
         if id != self.tlb.id(view.class) {
             // The unit that runs goes on with what it has; the next one finds everything anew.
             self.enter_space();
-            self.native.space = self.tlb.id(self.data.class).into();
+            self.native.lane = self.tlb.first_entry(self.data.class) as u64;
             self.native.stamp = 0;
             self.port.kick(MAIL);
         }

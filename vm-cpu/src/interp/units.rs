@@ -318,8 +318,8 @@ impl Core {
     pub(crate) fn native_is_true(&mut self) -> bool {
         let class = self.data.class;
         let stamp = u64::from(self.tlb.stamp(class)) << 32;
-        let data = (self.tlb.entries(class) as u64, u64::from(self.tlb.id(class)), stamp);
+        let data = (self.tlb.first_entry(class) as u64, stamp);
         let fetch = (self.native.jumps, self.native.fetch_space, self.native.user);
-        data == (self.native.lane, self.native.space, self.native.stamp) && fetch == self.jumps.for_code()
+        data == (self.native.lane, self.native.stamp) && fetch == self.jumps.for_code()
     }
 }

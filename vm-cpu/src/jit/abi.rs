@@ -80,9 +80,8 @@ pub(crate) struct Native {
     pub addend: u64,
     /// Address of the hart's attention word.
     pub attention: u64,
-    /// Entries of the soft-TLB for loads and stores now, and the id they must carry.
+    /// The soft-TLB's entry of page 0 for loads and stores now.
     pub lane: u64,
-    pub space: u64,
     /// Jump cache, the id its slots must carry, and 1 in U-mode.
     pub jumps: u64,
     pub fetch_space: u64,
@@ -132,7 +131,6 @@ impl Native {
             addend: 0,
             attention,
             lane: 0,
-            space: 0,
             jumps: 0,
             fetch_space: 0,
             user: 0,

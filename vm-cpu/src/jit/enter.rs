@@ -488,8 +488,7 @@ impl Core {
     #[inline]
     pub(crate) fn prepare_native(&mut self) {
         let class = self.data.class;
-        self.native.lane = self.tlb.entries(class) as u64;
-        self.native.space = self.tlb.id(class).into();
+        self.native.lane = self.tlb.first_entry(class) as u64;
         self.native.stamp = u64::from(self.tlb.stamp(class)) << 32;
         if self.tlb.stamps_wrapped() {
             empty_slots(self);

@@ -57,7 +57,6 @@ macro_rules! refill {
             "shr rcx, {page_shift} - {entry_shift}",
             "and ecx, ({entries} - 1) << {entry_shift}",
             "add rcx, [r15 + {lane}]",
-            "sub rax, [rcx + {entry_tag}]",
             $($check,)*
             "mov eax, [rcx + {flags}]",
             "and eax, {lent} + {user}",
@@ -65,7 +64,7 @@ macro_rules! refill {
             "jne 2f",
             "inc word ptr [rdx + {misses}]",
             "inc qword ptr [r15 + {count}]",
-            "mov rax, [rcx + {entry_tag}]",
+            "mov rax, [rcx + {page}]",
             "mov [rdx + {tag}], rax",
             "mov rax, [rcx + {entry_addend}]",
             "mov [rdx + {addend}], rax",
@@ -87,7 +86,6 @@ macro_rules! refill {
             result = const native(offset_of!(Native, addend)),
             stamp = const native(offset_of!(Native, stamp)),
             lane = const native(offset_of!(Native, lane)),
-            space = const native(offset_of!(Native, space)),
             site_slot = const offset_of!(Site, slot),
             slots = const slot_offset(0),
             slot_shift = const size_of::<Slot>().ilog2(),
@@ -99,7 +97,6 @@ macro_rules! refill {
             page_shift = const PAGE.ilog2(),
             entries = const ENTRIES,
             entry_shift = const size_of::<Entry>().ilog2(),
-            entry_tag = const Entry::TAG,
             entry_addend = const Entry::ADDEND,
             flags = const Entry::FLAGS,
             lent = const Entry::LENT,
@@ -114,13 +111,11 @@ macro_rules! refill {
             $slow,
             $helper,
             [
+                "sub rax, [rcx + {page}]",
                 "cmp rax, {room}",
-                "ja 2f",
-                "mov eax, [r15 + {space}]",
-                "cmp eax, [rcx + {right}]",
-                "jne 2f"
+                "ja 2f"
             ],
-            [right = $right, room = PAGE - 8]
+            [page = $right, room = PAGE - 8]
         );
     };
     // From the address up to the one in `value`; a store's if `addend` is not 0.
@@ -130,36 +125,33 @@ macro_rules! refill {
             $slow,
             $helper,
             [
-                "cmp rax, {page} - 1",
+                "sub rax, [rcx + {page}]",
+                "cmp rax, {size} - 1",
                 "ja 2f",
                 "mov rax, [r15 + {last}]",
-                "sub rax, [rcx + {entry_tag}]",
-                "cmp rax, {page} - 1",
+                "sub rax, [rcx + {page}]",
+                "cmp rax, {size} - 1",
                 "ja 2f",
-                "mov eax, [r15 + {space}]",
                 "cmp qword ptr [r15 + {result}], 0",
-                "jne 3f",
-                "cmp eax, [rcx + {read}]",
-                "jne 2f",
-                "jmp 4f",
-                "3:",
-                "cmp eax, [rcx + {write}]",
+                "je 4f",
+                "mov rax, [rcx + {page}]",
+                "cmp rax, [rcx + {store}]",
                 "jne 2f",
                 "4:"
             ],
             [
-                page = PAGE,
+                page = Entry::LOAD,
+                size = PAGE,
                 last = native(offset_of!(Native, value)),
-                read = Entry::READ,
-                write = Entry::WRITE
+                store = Entry::STORE
             ]
         );
     };
 }
 
-refill!(vm_jit_load, vm_jit_load_slow, Load, Entry::READ);
-refill!(vm_jit_load_vector, vm_jit_load_slow_vector, Load, Entry::READ);
-refill!(vm_jit_store, vm_jit_store_slow, Store, Entry::WRITE);
-refill!(vm_jit_store_vector, vm_jit_store_slow_vector, Store, Entry::WRITE);
+refill!(vm_jit_load, vm_jit_load_slow, Load, Entry::LOAD);
+refill!(vm_jit_load_vector, vm_jit_load_slow_vector, Load, Entry::LOAD);
+refill!(vm_jit_store, vm_jit_store_slow, Store, Entry::STORE);
+refill!(vm_jit_store_vector, vm_jit_store_slow_vector, Store, Entry::STORE);
 refill!(vm_jit_range, vm_jit_range_slow, Range);
 refill!(vm_jit_range_vector, vm_jit_range_slow_vector, Range);

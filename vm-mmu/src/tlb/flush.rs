@@ -16,15 +16,17 @@ impl SoftTlb {
         self.kill_asid(asid);
     }
 
-    /// `sfence.vma va, asid` (`None`: x0): the translation of `va` dies, whatever its page's size. An
-    /// entry of another ASID for the same address may die with it.
+    /// `sfence.vma va, asid` (`None`: x0): the translation of `va` dies, whatever its page's size, and
+    /// that of a global page with it.
     pub fn flush_page(&mut self, va: u64, asid: Option<u16>) {
         self.stats.flush_page += 1;
         let tag = va & !(PAGE - 1);
-        for class in [Class::U, Class::S] {
-            if self.lanes[class as usize].kill(tag) || self.stamps.may_have_left(class, tag) {
-                self.stamps.step(class);
-            }
+        let mut copied = [Class::U, Class::S].map(|class| self.stamps.may_have_left(class, tag));
+        for (class, id) in self.spaces.of_asid(asid) {
+            copied[class as usize] |= self.lanes[class as usize].kill(id, tag);
+        }
+        for class in [Class::U, Class::S].into_iter().filter(|&class| copied[class as usize]) {
+            self.stamps.step(class);
         }
         self.walks.drop_page(va);
         if self.large.may_hold(va) {
@@ -39,7 +41,7 @@ impl SoftTlb {
     /// PMP or the memory map changed: everything dies, that of M too.
     pub fn reset(&mut self) {
         match self.spaces.fresh() {
-            Some(id) => self.lanes[Class::M as usize].id = id,
+            Some(id) => self.lanes[Class::M as usize].set_id(id),
             None => {
                 self.start_anew();
             }

@@ -1,18 +1,21 @@
-//! The soft-TLB of one hart: from a virtual address to host memory in two compares.
+//! The soft-TLB of one hart: from a virtual address to host memory in one compare.
 //!
 //! ```text
-//!  class (U, S, M) ──► lane: 8192 entries, id of its address space now
-//!                      entry[va >> 12 & 8191]:
-//!                        tag   read write exec  flags  addend          32 bytes
-//!                        va    = id if permitted, else 0   host = va + addend
-//!  hit:  va - tag <= 4096 - size   &&   entry.{read,write,exec} == lane.id
+//!  class (U, S, M) ──► lane: 8192 + 2048 entries, id of its address space now
+//!                      entry[(va >> 12) % 8192 + id % 2048]:
+//!                        load store  addend  flags          32 bytes
+//!                        page if permitted, else denied     host = va + addend
+//!  hit:  va - entry.{load,store} <= 4096 - size
 //! ```
-//! The first compare holds for any address of the page from which `size` bytes do not leave it, so a
-//! misaligned access inside a page costs nothing extra. The second says at once that the entry is
-//! alive, of this address space, and permits the access.
+//! The compare holds for any address of the page from which `size` bytes do not leave it, so a misaligned
+//! access inside a page costs nothing extra. It says at once that the entry permits the access and is of this
+//! address space: an entry of another id for the same page would be elsewhere.
 //!
-//! **Invariants.** An id is given out once; whatever kills translations of an address space gives it a
-//! new id and sweeps nothing. A page that holds code has no write permission in any entry but the
+//! **Invariants.** Of the ids given out since a lane was cleared no two are equal modulo 2048, and none is 0
+//! there; whatever kills translations of an address space gives it a new id and sweeps nothing, but once in
+//! 2047 ids the lanes are cleared. What is denied is the page with bit 23 turned over: at that index it would
+//! be of an id that differs by 2048, which is never given out. An entry that was never put is all zero, which
+//! at the index of an id is page 0: [`lane`] denies it. A page that holds code has no write permission in any entry but the
 //! `CODE` flag, so its stores come to the slow path, which recognises them without a walk; unless they look
 //! for code themselves, which [`SoftTlb::share`] permits. Entries for
 //! user pages in the S lane exist only while SUM is set, and until `satp` changes. What S uses besides
@@ -21,9 +24,11 @@
 //! entry. Whoever copies an entry ([`SoftTlb::lend`]) keeps the copy's [stamp](SoftTlb::stamp) beside it:
 //! the copy is as good as the entry while the stamp is the same.
 
+mod access;
 mod entry;
 mod filter;
 mod flush;
+mod lane;
 mod spaces;
 mod stamps;
 
@@ -33,9 +38,10 @@ mod tests;
 use std::sync::Arc;
 
 use crate::{Access, AddressSpace, Leaf, PAGE, RamRef, WalkCache};
-use entry::{CODE, LARGE, Lane, USER};
+use entry::{CODE, LARGE, USER};
 pub use entry::{ENTRIES, Entry};
 use filter::LargePages;
+use lane::Lane;
 use spaces::{Key, Spaces};
 use stamps::Stamps;
 
@@ -87,8 +93,6 @@ pub struct SoftTlb {
     /// Indices of S-lane entries for user pages; full means that there may be more.
     sum: Vec<u16>,
     stamps: Stamps,
-    /// Where each class had an entry that permits loads, and one that permits stores.
-    handy: [[usize; 2]; 3],
     stats: TlbStats,
 }
 
@@ -104,7 +108,6 @@ impl SoftTlb {
             walks: WalkCache::new(),
             sum: Vec::with_capacity(SUM_LIST),
             stamps: Stamps::new(),
-            handy: [[0; 2]; 3],
             stats: TlbStats::default(),
         };
         tlb.reset();
@@ -130,7 +133,7 @@ impl SoftTlb {
     /// Id that entries of `class` must carry now to be hit. Never 0.
     #[inline(always)]
     pub fn id(&self, class: Class) -> u32 {
-        self.lanes[class as usize].id
+        self.lanes[class as usize].id()
     }
 
     /// How often ids have been given out anew from 1. Whoever keeps ids outside of this TLB must
@@ -143,7 +146,7 @@ impl SoftTlb {
     /// What copies of entries of `class` made now are valid for; never 0.
     #[inline]
     pub fn stamp(&mut self, class: Class) -> u32 {
-        self.stamps.of(self.lanes[class as usize].id, class)
+        self.stamps.of(self.id(class), class)
     }
 
     /// Whether stamps have begun anew: copies of before must all be forgotten.
@@ -171,23 +174,20 @@ impl SoftTlb {
     /// A copy of some entry of `class` that permits loads now, or stores. Valid as those of
     /// [`SoftTlb::lend`].
     pub fn any(&mut self, class: Class, access: Access) -> Option<(u64, u64)> {
-        let lane = &mut self.lanes[class as usize];
-        let handy = &mut self.handy[class as usize][usize::from(access == Access::Store)];
-        if !lane.is_lendable(*handy, access) {
-            *handy = (0..ENTRIES).find(|&at| lane.is_lendable(at, access))?;
-        }
-        Some(lane.lend_at(*handy))
+        self.lanes[class as usize].lend_any(access)
     }
 
-    /// The entries of `class` for generated code; never moves.
-    pub fn entries(&self, class: Class) -> *const Entry {
-        self.lanes[class as usize].entries.as_ptr()
+    /// For generated code: the entry of page 0 of `class`; that of any other lies behind it by the page's index
+    /// (`va >> 12` modulo [`ENTRIES`]). Valid while [`SoftTlb::id`] stays the same.
+    #[inline]
+    pub fn first_entry(&self, class: Class) -> *const Entry {
+        self.lanes[class as usize].first()
     }
 
     /// The cache of upper page-table levels, set to the current address space.
     #[inline]
     pub fn walk_cache(&mut self) -> &mut WalkCache {
-        self.walks.enter(self.lanes[Class::U as usize].id);
+        self.walks.enter(self.id(Class::U));
         &mut self.walks
     }
 
@@ -210,7 +210,6 @@ impl SoftTlb {
         }
         let tag = va & !(PAGE - 1);
         let lane = &mut self.lanes[class as usize];
-        let grant = |yes: bool| if yes { lane.id } else { 0 };
         let mut flags = 0;
         let writable = leaf.write && ram.perm.write;
         if writable && ram.code {
@@ -232,11 +231,7 @@ impl SoftTlb {
         }
         let entry = Entry::new(
             tag,
-            [
-                grant(leaf.read && ram.perm.read),
-                grant(writable && !ram.code && !unseen),
-                grant(leaf.exec && ram.perm.exec),
-            ],
+            [leaf.read && ram.perm.read, writable && !ram.code && !unseen, leaf.exec && ram.perm.exec],
             flags,
             ram.host.wrapping_sub(tag),
         );
@@ -252,7 +247,7 @@ impl SoftTlb {
     pub fn borrow_user(&mut self, va: u64, access: Access) -> bool {
         let [user, supervisor, _] = &mut self.lanes;
         let Some(entry) = user.hit(va, access) else { return false };
-        let entry = entry.for_supervisor(supervisor.id);
+        let entry = entry.for_supervisor();
         let at = supervisor.put(Class::S, va, entry, &mut self.stamps);
         self.stats.borrows += 1;
         self.note_sum(at);
@@ -273,8 +268,8 @@ impl SoftTlb {
         }
         match self.spaces.ids(self.key) {
             Some(ids) => {
-                self.lanes[Class::U as usize].id = ids.own;
-                self.lanes[Class::S as usize].id = ids.supervisor;
+                self.lanes[Class::U as usize].set_id(ids.own);
+                self.lanes[Class::S as usize].set_id(ids.supervisor);
             }
             None => self.start_anew(),
         }
@@ -283,10 +278,10 @@ impl SoftTlb {
     /// S uses a page of its own in the current address space.
     #[inline]
     fn part(&mut self) {
-        let own = self.lanes[Class::U as usize].id;
-        let supervisor = &mut self.lanes[Class::S as usize].id;
-        if *supervisor != own {
-            *supervisor = own;
+        let own = self.id(Class::U);
+        let supervisor = &mut self.lanes[Class::S as usize];
+        if supervisor.id() != own {
+            supervisor.set_id(own);
             self.spaces.set_apart(self.key);
         }
     }
@@ -300,7 +295,7 @@ impl SoftTlb {
         self.stamps.step_all();
         self.spaces.restart();
         let machine = self.spaces.fresh().unwrap_or(1);
-        self.lanes[Class::M as usize].id = machine;
+        self.lanes[Class::M as usize].set_id(machine);
         self.reenter();
     }
 }

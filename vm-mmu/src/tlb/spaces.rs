@@ -1,4 +1,5 @@
-//! Ids of address spaces: `satp` value and MXR to a number that is given out once.
+//! Ids of address spaces: `satp` value and MXR to a number that is given out once. Where entries lie tells
+//! [`IDS`] of them apart, so after that many the lanes have to be cleared.
 //!
 //! A table of two ways: three address spaces that collide cost each other their translations, never
 //! their meaning. Fences make numbers die: all of them by a step of the generation, those of an ASID
@@ -7,6 +8,9 @@
 //! Supervisors map themselves by global pages, which are the same in every address space: S has one number
 //! for all of them, so that what it has translated outlives a switch. An address space in which S uses a
 //! page that is neither global nor a user's is *apart*: there S has the number of the space itself.
+
+use super::Class;
+use super::entry::IDS;
 
 /// Slots; more than a guest switches among within a time slice.
 const SLOTS: usize = 128;
@@ -65,6 +69,9 @@ pub(super) struct Spaces {
     slots: Box<[Slot; SLOTS]>,
     /// Ids of the global pages, by how they are translated; 0 for none.
     global: [u32; 8],
+    /// Slots that were given a number in this generation, a bit each, and the slots' ASIDs.
+    living: u128,
+    asids: [u16; SLOTS],
     generation: u64,
     last: u32,
     epoch: u64,
@@ -73,7 +80,15 @@ pub(super) struct Spaces {
 impl Spaces {
     pub fn new() -> Spaces {
         let empty = Slot { key: Key { satp: 0, mxr: false }, id: 0, generation: 0, apart: true };
-        Spaces { slots: Box::new([empty; SLOTS]), global: [0; 8], generation: 1, last: 0, epoch: 0 }
+        Spaces {
+            slots: Box::new([empty; SLOTS]),
+            global: [0; 8],
+            living: 0,
+            asids: [0; SLOTS],
+            generation: 1,
+            last: 0,
+            epoch: 0,
+        }
     }
 
     /// The ids of an address space. `None` if numbers have run out.
@@ -115,12 +130,17 @@ impl Spaces {
             if slot.key == key {
                 slot.id = id;
                 slot.generation = generation;
+                self.living |= 1 << at;
                 return Some(at);
             }
         }
         // The newcomer takes the place of the one that came first of the two.
         self.slots[second] = self.slots[first];
         self.slots[first] = Slot { key, id, generation, apart: key.untranslated() };
+        for at in [first, second] {
+            self.living |= 1 << at;
+            self.asids[at] = self.slots[at].key.asid();
+        }
         Some(first)
     }
 
@@ -133,16 +153,38 @@ impl Spaces {
         Some(self.global[at])
     }
 
-    /// A number never given out before in this epoch. `None` if there is none.
+    /// A number that no entry has. `None` if there is none.
     pub fn fresh(&mut self) -> Option<u32> {
-        self.last = self.last.checked_add(1)?;
-        Some(self.last)
+        let next = self.last.checked_add(1).filter(|next| !next.is_multiple_of(IDS as u32))?;
+        self.last = next;
+        Some(next)
+    }
+
+    /// The ids alive now of an ASID, or of all, with the class whose entries carry them; global pages' too.
+    pub fn of_asid(&self, asid: Option<u16>) -> impl Iterator<Item = (Class, u32)> {
+        let global = self.global.into_iter().filter(|&id| id != 0).map(|id| (Class::S, id));
+        let slots = Bits(self.living & self.slots_of(asid)).map(|at| &self.slots[at]);
+        let own = slots
+            .filter(move |slot| slot.id != 0 && slot.generation == self.generation)
+            .flat_map(|slot| [Some((Class::U, slot.id)), slot.apart.then_some((Class::S, slot.id))]);
+        global.chain(own.flatten())
+    }
+
+    /// The slots of an ASID, or of all, a bit each.
+    fn slots_of(&self, asid: Option<u16>) -> u128 {
+        let Some(asid) = asid else { return u128::MAX };
+        let (words, _) = self.asids.as_chunks::<64>();
+        let bits = |word: &[u16; 64]| {
+            word.iter().enumerate().fold(0, |bits, (n, &other)| bits | u64::from(other == asid) << n)
+        };
+        words.iter().rev().fold(0, |all, word| all << 64 | u128::from(bits(word)))
     }
 
     /// All ids die.
     pub fn kill_all(&mut self) {
         self.generation += 1;
         self.global = [0; 8];
+        self.living = 0;
     }
 
     /// The ids of one ASID die. What is global does not: such a fence does not order it.
@@ -150,10 +192,14 @@ impl Spaces {
         self.slots.iter_mut().filter(|slot| slot.key.asid() == asid).for_each(|slot| slot.id = 0);
     }
 
-    /// Begins again from 1; the caller has forgotten every id.
+    /// Begins again, with numbers never given out in this epoch unless they have run out; the caller has
+    /// forgotten every id.
     pub fn restart(&mut self) {
-        let epoch = self.epoch + 1;
-        *self = Spaces { epoch, ..Spaces::new() };
+        let (last, epoch) = match self.last.checked_add(IDS as u32) {
+            Some(last) => (last - last % IDS as u32, self.epoch),
+            None => (0, self.epoch + 1),
+        };
+        *self = Spaces { last, epoch, ..Spaces::new() };
     }
 
     pub fn epoch(&self) -> u64 {
@@ -163,5 +209,18 @@ impl Spaces {
     #[cfg(test)]
     pub fn exhaust(&mut self) {
         self.last = u32::MAX;
+    }
+}
+
+/// The places of the bits that are set.
+struct Bits(u128);
+
+impl Iterator for Bits {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let at = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.wrapping_sub(1);
+        (at < SLOTS).then_some(at)
     }
 }

@@ -39,7 +39,12 @@ fn two_address_spaces_in_one_slot_both_keep_their_ids() {
     for _ in 0..3 {
         assert_eq!([spaces.ids(key(1)), spaces.ids(rival)], ids);
     }
+    for id in ids.map(|ids| ids.unwrap().own) {
+        assert!(spaces.of_asid(None).any(|living| living == (Class::U, id)), "{id} would outlive a fence");
+        assert!(!spaces.of_asid(Some(1)).any(|living| living.1 == id));
+    }
     spaces.kill_all();
+    assert_eq!(spaces.of_asid(None).count(), 0);
     assert!(![spaces.ids(key(1)), spaces.ids(rival)].iter().any(|id| ids.contains(id)));
 }
 

@@ -1,5 +1,6 @@
 //! The soft-TLB: what each fence kills and what it leaves, and how accesses hit.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -105,6 +106,79 @@ fn coming_back_to_an_address_space_finds_its_entries() {
     tlb.switch(satp(1, 1), false);
     assert!(hits(&tlb, 0x5000));
     assert_eq!(tlb.stats().fills, 1);
+}
+
+/// Pages whose entries lie on each other or differ by what tells ids apart.
+fn rivals() -> Vec<u64> {
+    let near = [0, 1, 2, 2047, 2048, 2049, 4096, 8191, 8192, 8193, 10_240];
+    near.into_iter().flat_map(|n| [n * PAGE, (n * PAGE).wrapping_neg(), 0x5_5000_0000 + n * PAGE]).collect()
+}
+
+#[test]
+fn an_entry_is_hit_by_its_page_in_its_address_space_only() {
+    let (mut tlb, pages) = (SoftTlb::new(memory()), rivals());
+    let mut seed = 1u64;
+    let mut random = |most: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % most
+    };
+    let mut known = HashMap::<(u64, Class, u64), Leaf>::new();
+    let (mut space, mut hits) = (0u64, 0);
+    // Thrice as many ids as lanes can tell apart.
+    for _ in 0..60_000 {
+        match random(40) {
+            0..4 => {
+                tlb.flush_all();
+                known.clear();
+            }
+            4 => {
+                tlb.flush_asid(1);
+                known.retain(|&(space, ..), _| space != 1);
+            }
+            5 => {
+                let page = pages[random(pages.len())];
+                tlb.flush_page(page, None);
+                known.retain(|&(_, _, va), _| va != page);
+            }
+            6..16 => space = random(5) as u64,
+            _ => {
+                let (class, page) = ([Class::U, Class::S][random(2)], pages[random(pages.len())]);
+                let gpa = RAM + random(PAGES as usize) as u64 * PAGE;
+                let granted = Leaf { read: random(4) != 0, ..leaf(gpa) };
+                tlb.switch(satp(space, 1), false);
+                tlb.fill(class, page, &granted, Access::Load).unwrap();
+                known.insert((space, class, page), granted);
+            }
+        }
+        tlb.switch(satp(space, 1), false);
+        for class in [Class::U, Class::S] {
+            for page in [&pages[..], &[1 << 23, 1 << 63, 1 << 39, !0 << 12]].concat() {
+                let (read, known) = (tlb.read::<u64>(class, page), known.get(&(space, class, page)));
+                let right = known.filter(|leaf| leaf.read).map(|leaf| leaf.gpa);
+                assert!(read.is_none() || read == right, "{class:?} {page:#x}: {read:x?}, not {right:x?}");
+                let fetched = tlb.translate(class, page, Access::Fetch);
+                assert!(fetched.is_none() || fetched == known.map(|leaf| leaf.gpa), "{class:?} {page:#x}");
+                hits += usize::from(read.is_some());
+            }
+        }
+    }
+    assert!(hits > 60_000, "{hits}");
+}
+
+#[test]
+fn what_was_never_filled_misses_under_every_id() {
+    let mut tlb = SoftTlb::new(memory());
+    for n in 0..5000 {
+        tlb.switch(satp(n % 3, 1), false);
+        tlb.flush_all();
+        for (class, page) in
+            [Class::U, Class::S, Class::M].iter().flat_map(|&c| rivals().into_iter().map(move |p| (c, p)))
+        {
+            assert_eq!(tlb.read::<u8>(class, page), None, "{class:?} {page:#x}");
+            assert_eq!(tlb.write(class, page, 0u8), None);
+            assert_eq!(tlb.fetch::<u8>(class, page), None);
+        }
+    }
 }
 
 #[test]

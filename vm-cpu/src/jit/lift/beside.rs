@@ -74,17 +74,12 @@ impl Lifter<'_, '_> {
         self.go_on_in(go_on);
     }
 
-    /// Whether the entry of the soft-TLB permits a store that looks for code.
-    pub(super) fn permits_beside(&mut self, entry: Value, space: Value) -> Value {
+    /// Whether the entry of the soft-TLB, which permits loads, permits a store that looks for code.
+    pub(super) fn permits_beside(&mut self, entry: Value) -> Value {
         let flags = self.kinds.table;
-        let mut word = |at: usize| self.b.ins().load(I32, flags, entry, at as i32);
-        let (write, read, kind) = (word(Entry::WRITE), word(Entry::READ), word(Entry::FLAGS));
-        let plain = self.b.ins().icmp(IntCC::Equal, write, space);
-        let alive = self.b.ins().icmp(IntCC::Equal, read, space);
-        let shared = self.b.ins().band_imm_s(kind, i64::from(Entry::BESIDE));
-        let shared = self.b.ins().icmp_imm_s(IntCC::NotEqual, shared, 0);
-        let beside = self.b.ins().band(alive, shared);
-        self.b.ins().bor(plain, beside)
+        let kind = self.b.ins().load(I32, flags, entry, Entry::FLAGS as i32);
+        let permitted = self.b.ins().band_imm_s(kind, i64::from(Entry::BESIDE));
+        self.b.ins().icmp_imm_s(IntCC::NotEqual, permitted, 0)
     }
 
     /// Stores the low bytes of an integer or FP value at a host address.

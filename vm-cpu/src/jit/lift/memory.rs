@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  a site with a slot: see `slots`; without one:
-//!  entry = lane | (va >> 12 & 8191) * 32
-//!  va - entry.tag <= 4096 - span   and   entry.{read,write} == space   ──► host = va + entry.addend
+//!  entry = lane + (va >> 12 & 8191) * 32
+//!  va - entry.{load,store} <= 4096 - span   ──► host = va + entry.addend
 //!      no ──cold──► helper: fills the soft-TLB and does the access; addend leads to a bounce buffer
 //! ```
 //! Accesses of a block that are of one [group](crate::jit::groups) are checked once, for the range they cover. If
@@ -176,31 +176,18 @@ impl Lifter<'_, '_> {
         let flags = self.kinds.table;
         let shifted = self.b.ins().ushr_imm_s(address, 12 - 5);
         let index = self.b.ins().band_imm_s(shifted, (ENTRIES as i64 - 1) << 5);
-        // Not a sum: the three loads are to go by one register.
         let lane = self.word(native!(lane));
-        let entry = self.b.ins().bor(index, lane);
+        let entry = self.b.ins().iadd(lane, index);
         let addend = self.b.ins().load(I64, flags, entry, Entry::ADDEND as i32);
-        let tag = self.b.ins().load(I64, flags, entry, Entry::TAG as i32);
+        let tag = if right == Right::Store { Entry::STORE } else { Entry::LOAD };
+        let tag = self.b.ins().load(I64, flags, entry, tag as i32);
         let offset = self.b.ins().isub(address, tag);
-        let inside = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThanOrEqual, offset, PAGE as i64 - span);
-        let near = self.b.create_block();
-        self.b.ins().brif(inside, near, &[], cold, &[]);
-        self.go_on_in(near);
-        let state = self.kinds.state;
-        let space = self.b.ins().load(I32, state, self.hart, native!(space));
-        let at = match right {
-            Right::Load => Some(Entry::READ),
-            Right::Store => Some(Entry::WRITE),
-            Right::Beside => None,
-        };
-        let alive = match at {
-            Some(at) => {
-                let permitted = self.b.ins().load(I32, flags, entry, at as i32);
-                self.b.ins().icmp(IntCC::Equal, permitted, space)
-            }
-            None => self.permits_beside(entry, space),
-        };
-        self.b.ins().brif(alive, go_on, &[addend.into()], cold, &[]);
+        let mut hit = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThanOrEqual, offset, PAGE as i64 - span);
+        if right == Right::Beside {
+            let permitted = self.permits_beside(entry);
+            hit = self.b.ins().band(hit, permitted);
+        }
+        self.b.ins().brif(hit, go_on, &[addend.into()], cold, &[]);
     }
 
     /// The group whose check covers the access at hand, and where in it that lies.

@@ -8,7 +8,7 @@ use crate::isa::Insn;
 use crate::isa::emit::{Mem, Size};
 use crate::jit::abi::native;
 use crate::jit::enter::Helper;
-use vm_mmu::Entry;
+use vm_mmu::{Entry, PAGE};
 
 impl Writer<'_> {
     /// Whether a check for stores at the instruction at hand is for such as look for code.
@@ -16,20 +16,20 @@ impl Writer<'_> {
         self.sites[self.chosen[self.at].first + self.insn].beside
     }
 
-    /// After a look into the soft-TLB with the address in rax, the entry in rcx and the space in rdx: cold code
-    /// that goes back if the page is shared, before that of a miss.
-    pub(super) fn try_beside(&mut self, outside: usize, refused: usize) {
-        self.go_cold(&[refused]);
-        self.cold.alu_load_word(Alu::Cmp, RDX, RCX, Entry::READ as i32);
-        let dead = self.cold.skip_if(Cond::NotEqual);
+    /// Cold code: after a look into the soft-TLB with the address in rax and the entry in rcx, goes back if the
+    /// page is shared.
+    pub(super) fn try_beside(&mut self, span: i32) {
+        self.cold.mov(RDX, RAX);
+        self.cold.alu_load(Alu::Sub, RDX, RCX, Entry::LOAD as i32);
+        self.cold.alu_value(Alu::Cmp, RDX, PAGE as i32 - span);
+        let outside = self.cold.skip_if(Cond::Above);
         self.cold.load(Mem::U32, RDX, RCX, Entry::FLAGS as i32);
-        self.cold.test_byte(RDX, Entry::BESIDE as i8);
+        self.cold.alu_word_value(Alu::And, RDX, Entry::BESIDE as i32);
         let apart = self.cold.skip_if(Cond::Equal);
         self.cold.alu_load(Alu::Add, RAX, RCX, Entry::ADDEND as i32);
         self.come_back();
-        self.cold.land(dead);
+        self.cold.land(outside);
         self.cold.land(apart);
-        self.go_cold(&[outside]);
     }
 
     /// A store with a check of its own.

@@ -1,7 +1,7 @@
 //! Guest memory: the look into the soft-TLB, written out at each access, and what comes of a miss.
 //!
 //! ```text
-//!  rax = address   rcx = entry   rdx = address - entry.tag, then the space
+//!  rax = address   rcx = entry   rdx = address - entry.{load,store}
 //!     hit: rax = host address ──► the access
 //!    miss ──► cold: hart's state made whole, helper, rax = bounce buffer ──► the access, harmless
 //! ```
@@ -113,18 +113,14 @@ impl Writer<'_> {
         self.hot.alu_word_value(Alu::And, RCX, (ENTRIES as i32 - 1) << 5);
         self.hot.alu_load(Alu::Add, RCX, R15, native!(lane));
         self.hot.mov(RDX, RAX);
-        self.hot.alu_load(Alu::Sub, RDX, RCX, Entry::TAG as i32);
+        let tag = if write { Entry::STORE } else { Entry::LOAD };
+        self.hot.alu_load(Alu::Sub, RDX, RCX, tag as i32);
         self.hot.alu_value(Alu::Cmp, RDX, PAGE as i32 - span);
-        let outside = self.hot.jcc(Cond::Above);
-        let right = if write { Entry::WRITE } else { Entry::READ };
-        self.hot.load(Mem::U32, RDX, R15, native!(space));
-        self.hot.alu_load_word(Alu::Cmp, RDX, RCX, right as i32);
-        let refused = self.hot.jcc(Cond::NotEqual);
+        let missed = self.hot.jcc(Cond::Above);
         self.hot.alu_load(Alu::Add, RAX, RCX, Entry::ADDEND as i32);
+        self.go_cold(&[missed]);
         if write && self.is_beside() {
-            self.try_beside(outside, refused);
-        } else {
-            self.go_cold(&[outside, refused]);
+            self.try_beside(span);
         }
         miss(self);
         self.come_back();
@@ -227,20 +223,17 @@ impl Writer<'_> {
     }
 
     /// As [`Writer::look_up`] for a page that may be written, the ways to a miss being given back.
-    fn look_up_for_update(&mut self, misaligned: usize, cold: &mut Option<[usize; 3]>) {
+    fn look_up_for_update(&mut self, misaligned: usize, cold: &mut Option<[usize; 2]>) {
         self.hot.mov_word(RCX, RAX);
         self.hot.shift_word(Shift::Shr, RCX, 12 - 5);
         self.hot.alu_word_value(Alu::And, RCX, (ENTRIES as i32 - 1) << 5);
         self.hot.alu_load(Alu::Add, RCX, R15, native!(lane));
         self.hot.mov(RDX, RAX);
-        self.hot.alu_load(Alu::Sub, RDX, RCX, Entry::TAG as i32);
+        self.hot.alu_load(Alu::Sub, RDX, RCX, Entry::STORE as i32);
         self.hot.alu_value(Alu::Cmp, RDX, PAGE as i32);
-        let outside = self.hot.jcc(Cond::NotBelow);
-        self.hot.load(Mem::U32, RDX, R15, native!(space));
-        self.hot.alu_load_word(Alu::Cmp, RDX, RCX, Entry::WRITE as i32);
-        let refused = self.hot.jcc(Cond::NotEqual);
+        let missed = self.hot.jcc(Cond::NotBelow);
         self.hot.alu_load(Alu::Add, RAX, RCX, Entry::ADDEND as i32);
-        *cold = Some([misaligned, outside, refused]);
+        *cold = Some([misaligned, missed]);
     }
 
     /// At the host address in rax; `to` becomes what was there, unless that is `unused`.
