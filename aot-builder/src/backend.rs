@@ -1,7 +1,7 @@
 //! Who compiles what, on several threads: hot regions by LLVM, the rest, and what LLVM fails at, by Cranelift.
 //!
 //! **Invariant.** What a region is compiled to does not depend on the number of threads: regions go to LLVM in
-//! batches that follow from their order alone.
+//! batches that follow from their order alone. Nor does it depend on what an earlier image is reused for.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -12,6 +12,8 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use vm_cpu::aot::CpuLevel;
 use vm_cpu::aot::build::{HOT, Job, Made};
+use vm_cpu::aot::origin::Digest;
+use vm_cpu::aot::reuse::Reuse;
 use vm_cpu::jit::compile::Compiler;
 
 use crate::llvm::{Llvm, LlvmError, Tools};
@@ -52,19 +54,23 @@ pub struct Compiled {
     pub by_llvm: usize,
     /// How many it should have made, and could not.
     pub failed: usize,
+    /// How many are from an earlier image.
+    pub reused: usize,
     /// The same in words, with its version; or why it was not there.
     pub told: String,
 }
 
 impl Options {
-    /// Compiles the jobs.
-    pub fn compile(&self, jobs: &[Job], level: &CpuLevel) -> Result<Compiled> {
+    /// Compiles the jobs, but for what `earlier` has of them.
+    pub fn compile(&self, jobs: &[Job], level: &CpuLevel, earlier: Option<&Reuse>) -> Result<Compiled> {
         let (llvm, told) = self.llvm(level)?;
         let hot =
             if llvm.is_some() { jobs.iter().take_while(|job| job.heat() >= self.hot).count() } else { 0 };
         let work = Work {
             jobs,
             llvm: llvm.as_ref(),
+            earlier,
+            reused: AtomicUsize::new(0),
             bar: ProgressBar::new(jobs.iter().map(|job| job.insns() as u64).sum()),
             done: Mutex::new(jobs.iter().map(|_| None).collect()),
             left: AtomicUsize::new(hot),
@@ -74,7 +80,8 @@ impl Options {
         let by_llvm = work.left.load(Ordering::Relaxed);
         let told = if llvm.is_some() { format!("{by_llvm} units by {told}") } else { told };
         let made = work.done.into_inner().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
-        Ok(Compiled { made, by_llvm, failed: hot - by_llvm, told })
+        let reused = work.reused.into_inner();
+        Ok(Compiled { made, by_llvm, failed: hot - by_llvm, reused, told })
     }
 
     /// LLVM, if it is to be used, and what there is to say of it.
@@ -120,6 +127,9 @@ fn batches(jobs: &[Job], hot: usize) -> Vec<Range<usize>> {
 struct Work<'a> {
     jobs: &'a [Job],
     llvm: Option<&'a Llvm>,
+    earlier: Option<&'a Reuse>,
+    /// How many jobs that had already.
+    reused: AtomicUsize,
     bar: ProgressBar,
     done: Mutex<Vec<Option<Made>>>,
     /// The first so many jobs are for LLVM, less those that it failed at.
@@ -170,15 +180,37 @@ impl Work<'_> {
         batch: &Range<usize>,
     ) -> Result<Vec<Made>, LlvmError> {
         let lifted: Vec<_> = self.jobs[batch.clone()].iter().map(|job| (job, job.lift(compiler))).collect();
-        llvm.compile(&lifted)
+        let module = llvm.module(lifted.iter().map(|(_, lifted)| lifted))?;
+        let digests: Vec<Digest> =
+            (0..).zip(&lifted).map(|(n, (job, of))| job.digest_of(of, &module.given(n))).collect();
+        let pairs = || lifted.iter().zip(&digests);
+        let known: Option<Vec<Made>> = pairs().map(|((job, _), digest)| self.known(job, digest)).collect();
+        if let Some(known) = known {
+            self.reused.fetch_add(known.len(), Ordering::Relaxed);
+            return Ok(known);
+        }
+        let made = llvm.compile(&lifted, &module)?.into_iter().zip(digests);
+        Ok(made.map(|(made, digest)| made.from(digest)).collect())
+    }
+
+    /// What an earlier image has.
+    fn known(&self, job: &Job, digest: &Digest) -> Option<Made> {
+        self.earlier?.find(job, digest)
     }
 
     fn by_cranelift(&self, compiler: &mut Compiler, batch: &Range<usize>) -> Result<()> {
-        let made = self.jobs[batch.clone()].iter().map(|job| match job.compile(compiler) {
-            Ok(made) => Some(made),
-            Err(error) => {
-                self.bar.println(format!("left out: {error}"));
-                None
+        let made = self.jobs[batch.clone()].iter().map(|job| {
+            let digest = job.digest(compiler);
+            if let Some(known) = self.known(job, &digest) {
+                self.reused.fetch_add(1, Ordering::Relaxed);
+                return Some(known);
+            }
+            match job.compile(compiler) {
+                Ok(made) => Some(made.from(digest)),
+                Err(error) => {
+                    self.bar.println(format!("left out: {error}"));
+                    None
+                }
             }
         });
         self.put(batch, made)

@@ -1,4 +1,5 @@
-//! `aot-builder build`: profiles to a signed image.
+//! `aot-builder build`: profiles to a signed image. What an earlier one has of it is not compiled again, and the
+//! bytes are the same.
 
 use std::path::PathBuf;
 
@@ -30,6 +31,12 @@ pub struct Args {
     /// Leave out code that ran less often
     #[arg(long, value_name = "N", default_value_t = 16)]
     least: u64,
+    /// Take what has not changed from this image [default: the output, if it is there]
+    #[arg(long, value_name = "IMAGE", conflicts_with = "from_scratch")]
+    reuse: Option<PathBuf>,
+    /// Compile all of it
+    #[arg(long)]
+    from_scratch: bool,
     #[command(flatten)]
     compile: Options,
 }
@@ -41,7 +48,12 @@ pub fn run(args: &Args) -> Result<String> {
     let jobs = plan(&profile, args.least);
     ensure!(!jobs.is_empty(), "no code ran {} times or more: expected some; see --least", args.least);
     let cpu_level = CpuLevel::of_host();
-    let Compiled { made, told, .. } = args.compile.compile(&jobs, &cpu_level)?;
+    let earlier = match &args.reuse {
+        Some(path) => Some(path),
+        None => Some(&args.output).filter(|path| !args.from_scratch && path.exists()),
+    };
+    let earlier = earlier.and_then(|path| file::reuse(path, &key.verifying_key(), &cpu_level));
+    let Compiled { made, told, reused, .. } = args.compile.compile(&jobs, &cpu_level, earlier.as_ref())?;
     let contents = assemble(jobs.into_iter().zip(made));
     let about = About {
         guest: args.guest.clone(),
@@ -54,7 +66,7 @@ pub fn run(args: &Args) -> Result<String> {
     file::write(&args.output, &image)?;
     let insns: usize = contents.units.iter().map(|unit| unit.sites.len()).sum();
     Ok(format!(
-        "{}: {} units of {insns} guest instructions, {} KiB of code; {told}\n",
+        "{}: {} units of {insns} guest instructions, {} KiB of code; {told}; {reused} reused\n",
         args.output.display(),
         contents.units.len(),
         contents.text.len() >> 10

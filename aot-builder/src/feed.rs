@@ -10,10 +10,11 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use aot_builder::backend::{Backend, Options};
+use aot_builder::backend::{Backend, Compiled, Options};
 use vm_cpu::aot::build::{HOT, SHARED_WORDS, assemble, plan};
 use vm_cpu::aot::profile::Profile;
 use vm_cpu::aot::standing::Standing;
+use vm_cpu::aot::store::Entry;
 use vm_cpu::aot::{About, CpuLevel, Store, image, keys, layout_hash};
 
 use crate::file;
@@ -64,7 +65,9 @@ pub fn run(args: &Args) -> Result<String> {
     ensure!(!jobs.is_empty(), "no code ran {} times or more: expected some; see --least", args.least);
     let how = Options { backend: Backend::Cranelift, hot: HOT, jobs: Some(1) };
     let cpu_level = CpuLevel::of_host();
-    let made = how.compile(&jobs, &cpu_level)?.made;
+    let newest = store.of_guest(&args.guest)?.into_iter().find(|entry| is_ours(entry, &cpu_level));
+    let earlier = newest.and_then(|entry| file::reuse(&entry.path, &key.verifying_key(), &cpu_level));
+    let Compiled { made, reused, .. } = how.compile(&jobs, &cpu_level, earlier.as_ref())?;
     let contents = assemble(jobs.into_iter().zip(made));
     let about = About {
         guest: args.guest.clone(),
@@ -76,7 +79,7 @@ pub fn run(args: &Args) -> Result<String> {
     let path = store.add(&image::write(&contents, &about, &key)?)?;
     keep(&dir, &all, &taken)?;
     store.prune(KEEP)?;
-    Ok(format!("{}: {} units\n", path.display(), contents.units.len()))
+    Ok(format!("{}: {} units, {reused} reused\n", path.display(), contents.units.len()))
 }
 
 /// The profile of all runs before, that of all, and the files that the new ones are from. What cannot be read is
@@ -98,7 +101,7 @@ fn gather(dir: &Path) -> Result<(Profile, Profile, Vec<PathBuf>)> {
 
 /// Whether no image suits this program, or runs have shown much that the profile before did not have.
 fn is_due(store: &Store, guest: &str, before: &Profile, all: &Profile, least: u64) -> Result<bool> {
-    let fits = |entry: &vm_cpu::aot::store::Entry| {
+    let fits = |entry: &Entry| {
         let level = entry.header.level.parse::<CpuLevel>();
         entry.header.layout == layout_hash()
             && level.is_ok_and(|level| CpuLevel::of_host().covers(&level))
@@ -110,6 +113,13 @@ fn is_due(store: &Store, guest: &str, before: &Profile, all: &Profile, least: u6
     };
     let (old, new) = (blocks(before), blocks(all));
     Ok(!store.of_guest(guest)?.iter().any(fits) || (new - old.min(new)) * 100 > old * NEW_PERCENT)
+}
+
+/// Whether this program has made it, for hosts of this level, and nothing is known against it.
+fn is_ours(entry: &Entry, level: &CpuLevel) -> bool {
+    entry.header.layout == layout_hash()
+        && entry.header.level == level.to_string()
+        && !matches!(entry.standing(), Ok(Standing::Quarantined(_)))
 }
 
 fn keep(dir: &Path, all: &Profile, taken: &[PathBuf]) -> Result<()> {

@@ -4,16 +4,33 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use ed25519_dalek::VerifyingKey;
 use tempfile::NamedTempFile;
 use vm_cpu::aot::profile::Profile;
-use vm_cpu::aot::{Image, image};
+use vm_cpu::aot::reuse::Reuse;
+use vm_cpu::aot::standing::Standing;
+use vm_cpu::aot::{CpuLevel, Image, PAGE, image};
 
 /// Reads an image, whoever signed it.
 pub fn read(path: &Path) -> Result<(Vec<u8>, Image)> {
     let bytes = image::bytes_of(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     let image = Image::open(&bytes).with_context(|| path.display().to_string())?;
     Ok((bytes, image))
+}
+
+/// The units of an image that `key` has signed, for a build for `level`. If they cannot be used, it says why.
+pub fn reuse(path: &Path, key: &VerifyingKey, level: &CpuLevel) -> Option<Reuse> {
+    let open = || -> Result<Reuse> {
+        let bytes = image::bytes_of(path).context("cannot be read")?;
+        if let Standing::Quarantined(report) = Standing::of(path, &bytes[..bytes.len().min(PAGE)])? {
+            bail!("was quarantined: {}", report.lines().next().unwrap_or_default());
+        }
+        Ok(Reuse::of(bytes, key, level)?)
+    };
+    let refused =
+        |error: &anyhow::Error| eprintln!("aot-builder: nothing is reused: {}: {error:#}", path.display());
+    open().inspect_err(refused).ok()
 }
 
 /// Reads profiles, as one.

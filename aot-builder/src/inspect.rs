@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use vm_cpu::aot::Image;
 use vm_cpu::aot::image::hex;
 use vm_cpu::aot::unit::AheadUnit;
 
 use crate::file;
 use crate::listing::Listing;
+use crate::named::Named;
+use crate::symbols::Symbols;
 
 /// What to show.
 #[derive(Debug, clap::Args)]
@@ -22,6 +24,12 @@ pub struct Args {
     /// How many units to list, hottest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
+    /// Name the guest's code by this ELF file with symbols, or this System.map or /proc/kallsyms of a kernel
+    #[arg(long, value_name = "FILE")]
+    symbols: Option<PathBuf>,
+    /// The uncompressed Image that the map is of
+    #[arg(long, value_name = "IMAGE", requires = "symbols")]
+    code: Option<PathBuf>,
 }
 
 /// Describes it.
@@ -31,11 +39,29 @@ pub fn run(args: &Args) -> Result<String> {
     let count = units.len();
     let unknown = args.unit.iter().find(|&&number| number >= count);
     ensure!(unknown.is_none(), "--unit {}: expected a number below {count}", unknown.unwrap_or(&0));
+    let named = args.symbols.as_ref().map(|path| {
+        let symbols = Symbols::read(path, args.code.as_deref());
+        symbols.map(|symbols| Named::of(&units, symbols)).with_context(|| path.display().to_string())
+    });
+    let named = named.transpose()?;
+    let row = |number| row(&units, number, named.as_ref());
     if args.unit.is_empty() {
-        return Ok(head(&image, bytes.len()) + &sums(&units, image.words()) + &rows(&units, args.top));
+        let mut text = head(&image, bytes.len()) + &sums(&units, image.words());
+        text.extend((0..count.min(args.top)).map(row));
+        text += &more(count, args.top, "units");
+        return Ok(text + &named.as_ref().map_or(String::new(), |named| named.table(&units, args.top)));
     }
     let listing = Listing::of(&image);
-    Ok(args.unit.iter().map(|&number| row(&units, number) + &listing.unit(&units[number])).collect())
+    Ok(args.unit.iter().map(|&number| row(number) + &listing.unit(&units[number])).collect())
+}
+
+/// What is not listed.
+pub fn more(count: usize, top: usize, what: &str) -> String {
+    if count > top {
+        format!("… and {} more {what} (--top {count} shows all)\n", count - top)
+    } else {
+        String::new()
+    }
 }
 
 fn head(image: &Image, length: usize) -> String {
@@ -72,28 +98,20 @@ fn sums(units: &[AheadUnit], words: u32) -> String {
     )
 }
 
-fn rows(units: &[AheadUnit], top: usize) -> String {
-    let count = units.len();
-    let mut text: String = (0..count.min(top)).map(|number| row(units, number)).collect();
-    if count > top {
-        let _ = writeln!(text, "… and {} more (--top {count} shows all)", count - top);
-    }
-    text
-}
-
 /// A unit in one line.
-fn row(units: &[AheadUnit], number: usize) -> String {
+fn row(units: &[AheadUnit], number: usize, named: Option<&Named>) -> String {
     let unit = &units[number];
     let (first, last) = (unit.sites.first(), unit.sites.last());
     let end = last.map_or(0, |site| site.offset + site.bytes());
     format!(
-        "unit {number:<5} heat {:>12}  guest {:03x}..{end:03x} {:>4} instructions  host {:#010x} {:>6} bytes  {:>2} in {:>2} out\n",
+        "unit {number:<5} heat {:>12}  guest {:03x}..{end:03x} {:>4} instructions  host {:#010x} {:>6} bytes  {:>2} in {:>2} out{}\n",
         unit.heat,
         first.map_or(0, |site| site.offset),
         unit.sites.len(),
         unit.text,
         unit.len,
         unit.entries.len(),
-        unit.links.len()
+        unit.links.len(),
+        named.map_or(String::new(), |named| format!("  {}", named.unit(units, number)))
     )
 }

@@ -8,8 +8,13 @@ mod inspect;
 mod keygen;
 mod listing;
 mod merge;
+mod named;
+mod needs;
+mod places;
 mod sign;
 mod survey;
+mod symbols;
+mod tree;
 mod verify;
 
 use std::io::Write;
@@ -25,6 +30,7 @@ Examples:
   aot-builder sign image.aot --key new.key   vouch for an image with another key
   aot-builder verify image.aot --aot-trust keys/
   aot-builder inspect image.aot --unit 0     guest and host instructions of the hottest unit
+  aot-builder inspect image.aot --symbols vmlinux
 
 Exit code: 1 if something is refused or cannot be done, 2 if the command was wrong.";
 

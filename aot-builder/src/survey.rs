@@ -1,72 +1,92 @@
 //! `kernel` and `rootfs`: profiles of code that has not run yet, from the files that it is in.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use object::{Architecture, Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind, SymbolKind};
+use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind, SymbolKind};
+use vm_cpu::aot::settle::settle;
 use vm_cpu::aot::survey::{Section, Survey};
 
-use crate::{cpio, file};
-
-/// Links are followed to so many directories below each other at most.
-const DEEPEST: usize = 64;
+use crate::file;
+use crate::needs::{self, Known};
+use crate::tree::Tree;
 
 /// What to look at.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// kernel: an uncompressed Image with an EFI header. rootfs: a folder, or a cpio archive (newc)
+    /// kernel: an uncompressed Image with an EFI header. rootfs: a folder, an ext4 disk, or a cpio archive (newc)
     source: PathBuf,
     /// The profile: what may run, for `aot-builder build`, alone or with profiles of runs
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Take so many instructions at most: of a kernel those of functions that much code calls, of a root file system
+    /// those of files that init or many others need
+    #[arg(long, value_name = "N", default_value_t = 1_500_000)]
+    most: usize,
 }
 
-/// The kernel's own code.
+/// The kernel's own code, as it is once the kernel has started.
 pub fn kernel(args: &Args) -> Result<String> {
     let about = || args.source.display().to_string();
-    let bytes = fs::read(&args.source).with_context(about)?;
+    let mut bytes = fs::read(&args.source).with_context(about)?;
     ensure!(bytes.starts_with(b"MZ"), "{}: expected an uncompressed Image with an EFI header", about());
-    let image = object::File::parse(&*bytes).with_context(about)?;
+    let text = text_of(&bytes).with_context(about)?;
+    let entries = settle(&mut bytes, &text);
     let mut survey = Survey::default();
-    for section in image.sections().filter(|section| section.kind() == SectionKind::Text) {
-        let (address, data) = (section.address() - image.relative_address_base(), section.data()?);
-        survey.add(&Section { address, bytes: data, entries: &[], patched: true });
+    for range in text {
+        let address = range.start as u64;
+        survey.add(&Section { address, bytes: &bytes[range], entries: &entries, most: Some(args.most) });
     }
     finish(survey, args, 1)
 }
 
+/// Where code is in an Image, which is laid out as in memory.
+fn text_of(bytes: &[u8]) -> Result<Vec<Range<usize>>> {
+    let image = object::File::parse(bytes)?;
+    let sections = image.sections().filter(|section| section.kind() == SectionKind::Text);
+    let ranges = sections.map(|section| {
+        let (from, len) = section.file_range().context("a section without a place in the file")?;
+        let (from, address) = (usize::try_from(from)?, section.address() - image.relative_address_base());
+        ensure!(from as u64 == address, "expected code at {address:#x} of the file, found it at {from:#x}");
+        let end = from.checked_add(usize::try_from(len)?).filter(|&end| end <= bytes.len());
+        Ok(from..end.with_context(|| format!("expected {len} bytes of code at {from:#x}"))?)
+    });
+    ranges.collect()
+}
+
 /// Programs and libraries.
 pub fn rootfs(args: &Args) -> Result<String> {
-    let mut survey = Survey::default();
-    let mut files = 0;
-    let mut take = |name: &str, bytes: &[u8]| {
-        if bytes.starts_with(b"\x7fELF") {
-            match program(&mut survey, bytes) {
-                Ok(taken) => files += usize::from(taken),
-                Err(error) => eprintln!("aot-builder: {name}: left out: {error}"),
-            }
-        }
+    let about = || args.source.display().to_string();
+    let tree = Tree::open(&args.source).with_context(about)?;
+    let bar = ProgressBar::new(2 * tree.len() as u64);
+    bar.set_style(ProgressStyle::with_template("reading {bar:40} {pos} of {len} files")?);
+    let mut known = Vec::new();
+    let every = |_: &str| {
+        bar.inc(1);
+        true
     };
-    if args.source.is_dir() {
-        let mut paths = Vec::new();
-        walk(&args.source, 0, &mut paths)?;
-        let bar = ProgressBar::new(paths.len() as u64);
-        bar.set_style(ProgressStyle::with_template("reading {bar:40} {pos} of {len} files")?);
-        for path in bar.wrap_iter(paths.iter()) {
-            let name = path.display().to_string();
-            take(&name, &fs::read(path).with_context(|| name.clone())?);
+    tree.each(&every, |path, bytes| match Known::of(path, bytes) {
+        Ok(file) => known.extend(file),
+        Err(error) => left_out(&bar, path, &error),
+    })
+    .with_context(about)?;
+    let chosen = needs::choose(&known, args.most as u64);
+    let mut survey = Survey::default();
+    let wanted = |path: &str| {
+        bar.inc(1);
+        chosen.contains(path)
+    };
+    tree.each(&wanted, |path, bytes| {
+        if let Err(error) = program(&mut survey, bytes) {
+            left_out(&bar, path, &error);
         }
-    } else {
-        let about = || args.source.display().to_string();
-        let bytes = fs::read(&args.source).with_context(about)?;
-        for entry in cpio::entries(&bytes) {
-            let entry = entry.with_context(about)?;
-            take(entry.name, entry.data);
-        }
-    }
-    finish(survey, args, files)
+    })
+    .with_context(about)?;
+    bar.finish_and_clear();
+    finish(survey, args, chosen.len())
 }
 
 fn finish(survey: Survey, args: &Args, files: usize) -> Result<String> {
@@ -85,12 +105,16 @@ fn finish(survey: Survey, args: &Args, files: usize) -> Result<String> {
     ))
 }
 
-/// Takes in an ELF file, if it is of the guest's architecture.
-fn program(survey: &mut Survey, bytes: &[u8]) -> object::Result<bool> {
+fn left_out(bar: &ProgressBar, path: &str, error: &object::Error) {
+    bar.suspend(|| eprintln!("aot-builder: {path}: left out: {error}"));
+}
+
+/// No program has code above.
+const HIGHEST: u64 = 1 << 56;
+
+/// Takes in an ELF file.
+fn program(survey: &mut Survey, bytes: &[u8]) -> object::Result<()> {
     let elf = object::File::parse(bytes)?;
-    if elf.architecture() != Architecture::Riscv64 {
-        return Ok(false);
-    }
     survey.next_file();
     let symbols = elf.symbols().chain(elf.dynamic_symbols());
     let functions = symbols.filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.address() != 0);
@@ -99,26 +123,9 @@ fn program(survey: &mut Survey, bytes: &[u8]) -> object::Result<bool> {
     const EXECUTABLE: u64 = 4;
     for section in elf.sections() {
         let SectionFlags::Elf { sh_flags } = section.flags() else { continue };
-        if sh_flags & EXECUTABLE != 0 && section.address() != 0 {
+        if sh_flags & EXECUTABLE != 0 && (1..HIGHEST).contains(&section.address()) {
             let (address, bytes) = (section.address(), section.data()?);
-            survey.add(&Section { address, bytes, entries: &entries, patched: false });
-        }
-    }
-    Ok(true)
-}
-
-/// The files below a directory, in order; links are left to where they lead.
-fn walk(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
-    ensure!(depth < DEEPEST, "{}: expected at most {DEEPEST} directories below each other", dir.display());
-    let entries = fs::read_dir(dir).with_context(|| dir.display().to_string())?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    paths.sort();
-    for path in paths {
-        let kind = fs::symlink_metadata(&path)?.file_type();
-        if kind.is_dir() {
-            walk(&path, depth + 1, files)?;
-        } else if kind.is_file() {
-            files.push(path);
+            survey.add(&Section { address, bytes, entries: &entries, most: None });
         }
     }
     Ok(())

@@ -77,7 +77,8 @@ fn image() -> Vec<u8> {
         cpu_level: "x86-64-v1".parse().unwrap(),
         shared_words: 3,
     };
-    write(&Contents { units: vec![unit], text, words: 6 }, &about, &SigningKey::from_bytes(&[3; 32])).unwrap()
+    let contents = Contents { units: vec![unit], text, words: 6, origins: Vec::new() };
+    write(&contents, &about, &SigningKey::from_bytes(&[3; 32])).unwrap()
 }
 
 #[test]
@@ -145,6 +146,34 @@ fn an_image_is_shown_as_a_whole_and_by_unit() {
         assert!(unit.contains(line), "{line}\nnot in\n{unit}");
     }
     assert!(place.refused(&["inspect", "image.aot", "--unit", "1"]).contains("expected a number below 1"));
+}
+
+#[test]
+fn units_are_named_by_the_guest_s_symbols() {
+    let place = Place::new();
+    let mut code = vec![0; 0x200];
+    code[0x120..0x124].copy_from_slice(&[0x01, 0x45, 0x82, 0x80]);
+    fs::write(place.path("Image"), &code).unwrap();
+    let map = "ffffffff80000000 T _start\nffffffff80000118 t zero\nffffffff80000122 T back\n";
+    fs::write(place.path("System.map"), map).unwrap();
+    let told = place.told(&["inspect", "image.aot", "--symbols", "System.map", "--code", "Image"]);
+    for line in [
+        "host 0x00000000      8 bytes   2 in  1 out  zero+0x8\n",
+        "symbols   2 of 1 units; 0 lie in no code of the file\n",
+        "symbol    heat           77     1 units     1 instructions  host        7 bytes  zero\n",
+        "symbol    heat           77     1 units     1 instructions  host        1 bytes  back\n",
+    ] {
+        assert!(told.contains(line), "{line}\nnot in\n{told}");
+    }
+    code[0x122] = 0;
+    fs::write(place.path("Image"), &code).unwrap();
+    let told = place.told(&["inspect", "image.aot", "--symbols", "System.map", "--code", "Image"]);
+    assert!(told.contains("out  not in the file\n") && told.contains("0 of 0 units; 1 lie in no"), "{told}");
+
+    let alone = place.refused(&["inspect", "image.aot", "--symbols", "System.map"]);
+    assert!(alone.contains("System.map: is a map without code: expected --code"), "{alone}");
+    let none = place.refused(&["inspect", "image.aot", "--symbols", "Image", "--code", "Image"]);
+    assert!(none.contains("Image: line 1: expected an ELF file, or a map"), "{none}");
 }
 
 #[test]

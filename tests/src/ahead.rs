@@ -13,7 +13,7 @@ use vm_cpu::aot::{About, CpuLevel, image, keys, layout_hash};
 use vm_cpu::isa::Op;
 use vm_cpu::jit::compile::Compiler;
 
-use crate::host::{linux_busybox, vm_boot};
+use crate::host::{aot_builder, linux_busybox, vm_boot};
 use crate::session::Session;
 
 /// A directory with a profile, an image of it, and the key that is trusted.
@@ -80,6 +80,53 @@ impl Ahead {
         let file = image::write(&contents, &about, &key).expect("a good image");
         std::fs::write(self.image(), file).expect("a temporary file");
         contents.units.len()
+    }
+}
+
+impl Ahead {
+    /// Builds the image by `aot-builder`, as its users do, with these options; what it tells.
+    ///
+    /// # Panics
+    /// If it cannot; if LLVM is asked for and is not there, it says which package has it.
+    pub fn build_by(&self, options: &[&str]) -> String {
+        let run = |command: &mut Command| {
+            let output = command.current_dir(self.directory.path()).output().expect("aot-builder");
+            let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            assert!(output.status.success(), "{}", said(&output.stderr));
+            said(&output.stdout)
+        };
+        if !self.directory.path().join("own.key").exists() {
+            run(Command::new(aot_builder()).args(["keygen", "own"]));
+        }
+        let build = ["build", "profile", "-o", "image.aot", "--key", "own.key"];
+        run(Command::new(aot_builder()).args(build).args(options))
+    }
+
+    /// Makes the image of the kernel's file alone, as a user would.
+    pub fn survey_kernel(&self, most: &str) {
+        self.survey(&[("kernel", &linux_busybox("Image"), Some(most))]);
+    }
+
+    /// Makes the image of files alone: a command of `aot-builder`, its file, and how many instructions to take,
+    /// if it is not as many as usual.
+    pub fn survey(&self, sources: &[(&str, &Path, Option<&str>)]) {
+        let (dir, key) = (self.trust(), self.trust().join("own"));
+        let run = |command: &mut Command| {
+            let status = command.status().expect("aot-builder");
+            assert!(status.success(), "{command:?}: {status}");
+        };
+        run(Command::new(aot_builder()).arg("keygen").arg(&key));
+        let mut build = Command::new(aot_builder());
+        build.arg("build").arg("-o").arg(self.image()).arg("--key").arg(key.with_extension("key"));
+        for (command, source, most) in sources {
+            let profile = dir.join(command);
+            let mut survey = Command::new(aot_builder());
+            survey.arg(command).arg(source).arg("-o").arg(&profile);
+            most.iter().for_each(|most| _ = survey.args(["--most", most]));
+            run(&mut survey);
+            build.arg(profile);
+        }
+        run(&mut build);
     }
 }
 

@@ -62,6 +62,27 @@ attributes #3 = { nounwind strictfp }
 const FUNCTION: &str = "nounwind noredzone noimplicitfloat \"frame-pointer\"=\"none\" \"no-builtins\" \
                         \"no-jump-tables\"=\"true\"";
 
+/// How the tools are run, and what becomes of what they give: code follows from that, too.
+const SOURCES: [&str; 2] = [include_str!("tools.rs"), include_str!("object.rs")];
+
+/// Several regions in LLVM's language.
+#[derive(Debug)]
+pub struct Module {
+    text: String,
+    /// Of all that the code for it follows from.
+    digest: [u8; 32],
+}
+
+impl Module {
+    /// What the code of one of its regions follows from.
+    pub fn given(&self, number: u32) -> [u8; 36] {
+        let mut given = [0; 36];
+        given[..32].copy_from_slice(&self.digest);
+        given[32..].copy_from_slice(&number.to_le_bytes());
+        given
+    }
+}
+
 /// LLVM, for one level of processors.
 #[derive(Debug)]
 pub struct Llvm {
@@ -80,7 +101,7 @@ impl Llvm {
     }
 
     /// The regions as one module of LLVM's language.
-    fn module(&self, lifted: &[Lifted]) -> Result<String, LlvmError> {
+    pub fn module<'a>(&self, lifted: impl Iterator<Item = &'a Lifted>) -> Result<Module, LlvmError> {
         let (mut names, mut weights) = (insts::Names::new(), text::Weights::default());
         let mut module = MODULE.to_owned();
         for (number, strict) in ["", " strictfp"].into_iter().enumerate() {
@@ -90,20 +111,22 @@ impl Llvm {
                 self.cpu
             );
         }
-        for (number, lifted) in lifted.iter().enumerate() {
+        for (number, lifted) in lifted.enumerate() {
             module += &text::function(number, lifted, &mut names, &mut weights)?;
         }
         for (space, index) in names {
             _ = writeln!(module, "@{} = external hidden global i64", insts::word(space, index));
         }
-        Ok(module + &weights.text)
+        let text = module + &weights.text;
+        let digest =
+            *blake3::hash([&self.tools.version, SOURCES[0], SOURCES[1], &text].join("\0").as_bytes())
+                .as_bytes();
+        Ok(Module { text, digest })
     }
 
-    /// Compiles regions together: the code of each, in their order.
-    pub fn compile(&self, jobs: &[(&Job, Lifted)]) -> Result<Vec<Made>, LlvmError> {
-        let lifted: Vec<Lifted> = jobs.iter().map(|(_, lifted)| lifted.clone()).collect();
-        let module = self.module(&lifted)?;
-        let bitcode = self.tools.optimise(module.as_bytes())?;
+    /// Compiles regions, which `module` is of: the code of each, in their order.
+    pub fn compile(&self, jobs: &[(&Job, Lifted)], module: &Module) -> Result<Vec<Made>, LlvmError> {
+        let bitcode = self.tools.optimise(module.text.as_bytes())?;
         let file = self.tools.generate(&bitcode)?;
         let units = object::units(&file, jobs.len())?;
         Ok(jobs

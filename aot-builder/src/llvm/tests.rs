@@ -48,7 +48,8 @@ fn lifted() -> (Vec<Job>, Vec<Lifted>) {
 fn built() -> Contents {
     let (jobs, lifted) = lifted();
     let pairs: Vec<_> = jobs.iter().zip(lifted).collect();
-    let made = llvm().compile(&pairs).unwrap();
+    let module = llvm().module(pairs.iter().map(|(_, lifted)| lifted)).unwrap();
+    let made = llvm().compile(&pairs, &module).unwrap();
     assemble(jobs.into_iter().zip(made.into_iter().map(Some)))
 }
 
@@ -73,7 +74,7 @@ fn a_unit_is_what_cranelift_would_have_made_but_for_its_code_and_the_same_bytes_
 #[test]
 fn an_operation_that_sets_flags_is_done_each_time_though_its_result_is_not_used() {
     let (_, lifted) = lifted();
-    let module = llvm().module(&lifted).unwrap();
+    let module = llvm().module(lifted.iter()).unwrap().text;
     assert!(module.contains("constrained.fdiv.f64"), "{module}");
     let bitcode = tools().optimise(module.as_bytes()).unwrap();
     let code = &object::units(&tools().generate(&bitcode).unwrap(), 1).unwrap()[0].bytes;
@@ -87,7 +88,7 @@ fn an_operation_that_sets_flags_is_done_each_time_though_its_result_is_not_used(
 #[test]
 fn what_the_guest_rarely_does_is_told_by_weights() {
     let (_, lifted) = lifted();
-    let module = llvm().module(&lifted).unwrap();
+    let module = llvm().module(lifted.iter()).unwrap().text;
     assert!(module.contains("!{!\"branch_weights\", i32 900, i32 100}"), "{module}");
 }
 

@@ -1,15 +1,17 @@
-//! The second boot: Debian's kernel to the shell from an image of what the first one executed.
+//! The second boot: Debian's kernel to the shell from an image of what the first one executed. And a first boot:
+//! Debian from its disk, from an image of its files.
 
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::limits::AHEAD;
+use super::limits::{AHEAD, UNSEEN};
 use super::linux;
 use super::machine::Machine;
 use super::report::{Samples, Unit};
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, sum};
+use crate::debian::{Debian, Disk, image};
 use crate::host::{linux_busybox, vm_boot};
 use crate::session::Session;
 
@@ -51,6 +53,26 @@ pub fn measure(image: &mut Option<Ahead>, samples: &mut Samples) -> Result<()> {
     samples.add(AHEAD, "guest instructions from it", Unit::Times, ours, share);
     let translating = number("/compiler/nanoseconds")? + number("/compiler/quick/nanoseconds")?;
     samples.add(AHEAD, "translation, share of cpu time", Unit::Times, ours, translating / number("/cpu_ns")?);
+    Ok(())
+}
+
+/// Boots Debian, logs in and powers off, from an image that is made of its kernel and disk first.
+pub fn measure_unseen(made: &mut Option<Ahead>, samples: &mut Samples) -> Result<()> {
+    let ahead = made.get_or_insert_with(|| {
+        let ahead = Ahead::default();
+        ahead.survey(&[("kernel", &image("Image"), None), ("rootfs", &image("disk.img"), None)]);
+        ahead
+    });
+    let (disk, stats) = (Disk::new(), tempfile::NamedTempFile::new()?);
+    let options = ahead.options();
+    let options = options.each_ref().map(String::as_str);
+    let path = stats.path().to_str().context("a path that is text")?;
+    Debian::boot(&disk.path(), "1", &[&options[..], &["--stats-file", path]].concat()).power_off();
+    let stats: serde_json::Value = serde_json::from_slice(&std::fs::read(stats.path())?)?;
+    let share = sum(&stats, "ahead") as f64 / sum(&stats, "instructions") as f64;
+    samples.add(UNSEEN, "guest instructions from it", Unit::Times, Machine::VmBoot.name(), share);
+    let cpu = stats["cpu_ns"].as_f64().context("cpu_ns")?;
+    samples.add(UNSEEN, "cpu time", Unit::Ns, Machine::VmBoot.name(), cpu);
     Ok(())
 }
 

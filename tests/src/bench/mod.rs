@@ -7,6 +7,7 @@
 //! differs between machines ends the bench.
 
 pub mod ahead;
+pub mod backends;
 pub mod copy;
 pub mod crowded;
 pub mod debian;

@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tests::ahead::Ahead;
+use tests::bench::backends::Backends;
 use tests::bench::limits::{BESIDE, BOOT, COPY, DEMO, MICRO, OWN_CODE, limit, mean_limit};
 use tests::bench::machine::{MACHINES, Machine};
 use tests::bench::programs::Length;
 use tests::bench::report::{Mean, Row, Samples, Unit, means, table};
-use tests::bench::{ahead, copy, crowded, debian, demo, latency, linux, programs, snapshot, switches};
+use tests::bench::{
+    ahead, backends, copy, crowded, debian, demo, latency, linux, programs, snapshot, switches,
+};
 
 /// Measures vm-boot beside QEMU 10 and native builds of the same programs.
 #[derive(Parser)]
@@ -96,6 +99,10 @@ struct Bench {
     samples: Samples,
     /// What the first boot executed, translated.
     image: Option<Ahead>,
+    /// What the programs executed, translated by each code generator.
+    backends: Option<Backends>,
+    /// What Debian's files hold, translated.
+    unseen: Option<Ahead>,
     /// Of full length, or of whatever length was asked for.
     checksums: Checksums,
     quick_checksums: Checksums,
@@ -106,7 +113,16 @@ impl Bench {
         let group = |name: &String| Ok((name.clone(), programs::group(name)?));
         let groups = plan.programs.iter().map(group).collect::<Result<_>>()?;
         let (checksums, quick_checksums) = Default::default();
-        Ok(Bench { plan, groups, samples: Samples::default(), image: None, checksums, quick_checksums })
+        Ok(Bench {
+            plan,
+            groups,
+            samples: Samples::default(),
+            image: None,
+            backends: None,
+            unseen: None,
+            checksums,
+            quick_checksums,
+        })
     }
 
     fn round(&mut self) -> Result<()> {
@@ -126,6 +142,9 @@ impl Bench {
         self.switches()?;
         if self.plan.has("ahead") {
             ahead::measure(&mut self.image, &mut self.samples).context("an image")?;
+            backends::measure(&mut self.backends, self.plan.length, &mut self.samples)
+                .context("images by LLVM and by Cranelift")?;
+            ahead::measure_unseen(&mut self.unseen, &mut self.samples).context("an image of files")?;
         }
         if self.plan.has("cache") {
             crowded::measure(&mut self.samples).context("a small code cache")?;

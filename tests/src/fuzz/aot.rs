@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use ed25519_dalek::{Signer, SigningKey};
 use vm_cpu::aot::image::write;
+use vm_cpu::aot::origin::Origin;
 use vm_cpu::aot::unit::{AheadSite, AheadSlots, AheadUnit, Contents};
 use vm_cpu::aot::{About, Host, Image, Trust};
 
@@ -85,7 +86,9 @@ fn contents() -> Contents {
         heat: 100 - u64::from(n),
         places: vec![(0, 0), (20, 1)],
     };
-    Contents { units: (0..4).map(unit).collect(), text: vec![0x90; 256], words: SHARED + 12 }
+    let origin = |unit: u32| Origin { unit, digest: [unit as u8; 16], names: vec![(8 * unit, -4), (4, -8)] };
+    let (units, origins) = ((0..4).map(unit).collect(), (0..4).map(origin).collect());
+    Contents { units, text: vec![0x90; 256], words: SHARED + 12, origins }
 }
 
 /// Changes bytes at the front of sections, or of the header.

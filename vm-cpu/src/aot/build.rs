@@ -8,10 +8,12 @@
 //! The same profile gives the same bytes, however many threads compile.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 
 use vm_mmu::PAGE;
 
 use super::lifted::Lifted;
+use super::origin::{self, Digest, Origin};
 use super::profile::{Profile, ProfilePage};
 use super::unit::{AheadSite, AheadSlots, AheadUnit, Contents};
 use crate::interp::{Block, Blocks};
@@ -34,6 +36,7 @@ const SLOTS_LEFT: u32 = SLOTS as u32 / 4;
 #[derive(Debug)]
 pub struct Job {
     region: Region,
+    heat: u64,
     sites: Box<[Site]>,
     slots: Option<SlotSpan>,
 }
@@ -46,6 +49,14 @@ pub struct Made {
     names: Vec<Name>,
     links: Vec<u16>,
     places: Vec<(u32, u16)>,
+    digest: Option<Digest>,
+}
+
+impl Made {
+    /// Notes what it was made from, for the builds that follow.
+    pub fn from(self, digest: Digest) -> Made {
+        Made { digest: Some(digest), ..self }
+    }
 }
 
 /// Words of an image that belong to no unit.
@@ -82,6 +93,16 @@ impl Surroundings for Facts {
 /// Executions from which on a region has inline caches, and takes in what others have already.
 pub const HOT: u64 = 20_000;
 
+/// Floating point has its region after this part of the executions that other code has before, and none are counted
+/// from then on.
+const FLOAT: u64 = 8;
+
+/// Executions of a region's hottest entry, as they would be if all were counted alike.
+fn heat(region: &Region) -> u64 {
+    let float = region.blocks.iter().flat_map(|block| &block.effects).any(|effects| effects.float.is_some());
+    if float { region.heat.saturating_mul(FLOAT) } else { region.heat }
+}
+
 /// The regions of a profile that are worth a unit, hottest first, with their inline caches. Blocks that ran
 /// less than `least` times are left out.
 pub fn plan(profile: &Profile, least: u64) -> Vec<Job> {
@@ -95,15 +116,15 @@ pub fn plan(profile: &Profile, least: u64) -> Vec<Job> {
         found.extend(of_page.into_iter().map(|region| (region, page)));
     }
     found.sort_by(|(a, _), (b, _)| {
-        (b.heat, a.page, a.blocks[0].offset).cmp(&(a.heat, b.page, b.blocks[0].offset))
+        (heat(b), a.page, a.blocks[0].offset).cmp(&(heat(a), b.page, b.blocks[0].offset))
     });
     let (mut next_slot, mut next_key) = (FIRST_SLOT, FIRST_KEY);
     let group = Options::default().group;
     let jobs = found.into_iter().map(|(region, page)| {
-        let mut sites = sites_of(&region);
+        let (mut sites, heat) = (sites_of(&region), heat(&region));
         sites.iter_mut().for_each(|site| site.apart = page.apart.contains(&site.offset));
         let known = Known {
-            roams: &|at| region.heat < HOT || page.roaming.contains(&at),
+            roams: &|at| heat < HOT || page.roaming.contains(&at),
             beside: &|at| page.beside.contains(&at),
         };
         let slots = assign_slots(&mut sites, &region, group, &known, |len| {
@@ -115,7 +136,7 @@ pub fn plan(profile: &Profile, least: u64) -> Vec<Job> {
             (next_slot, next_key) = (end, next_key + 1);
             Some(span)
         });
-        Job { region, sites, slots }
+        Job { region, heat, sites, slots }
     });
     jobs.collect()
 }
@@ -199,9 +220,9 @@ impl Job {
         insns.filter(|insn| insn.op == right).for_each(|insn| insn.op = wrong);
     }
 
-    /// Executions of the region's hottest entry.
+    /// Executions of the region's hottest entry; of floating point what they stand for.
     pub fn heat(&self) -> u64 {
-        self.region.heat
+        self.heat
     }
 
     /// Lifts it, for another code generator than Cranelift's.
@@ -216,7 +237,50 @@ impl Job {
         let entries = ways_in(&mut code, self.region.entries().count());
         let (entries, links) = (self.starts().zip(entries).collect(), lifted.links().to_vec());
         // Whose code is whose is not known: all of it counts for the first instruction.
-        Made { code, entries, names, links, places: vec![(0, 0)] }
+        Made { code, entries, names, links, places: vec![(0, 0)], digest: None }
+    }
+
+    /// What follows from the same as `digest` tells, as it lies in an image. `None` if it does not suit.
+    pub(super) fn again(
+        &self,
+        unit: AheadUnit,
+        code: &[u8],
+        names: Vec<Name>,
+        digest: Digest,
+    ) -> Option<Made> {
+        let starts = unit.entries.iter().map(|entry| entry.0);
+        let AheadUnit { entries, links, places, .. } = &unit;
+        starts.eq(self.starts()).then(|| Made {
+            code: code.to_vec(),
+            entries: entries.clone(),
+            names,
+            links: links.clone(),
+            places: places.clone(),
+            digest: Some(digest),
+        })
+    }
+
+    /// All that its code by Cranelift follows from.
+    pub fn digest(&self, compiler: &mut Compiler) -> Digest {
+        let lifted = self.lift(compiler);
+        origin::digest(|to| {
+            origin::of_function(&lifted.function, to);
+            self.around(&lifted, to);
+        })
+    }
+
+    /// The same for another code generator, which is given, and is, what `given` tells.
+    pub fn digest_of(&self, lifted: &Lifted, given: &[u8]) -> Digest {
+        origin::digest(|to| {
+            given.hash(to);
+            self.around(lifted, to);
+        })
+    }
+
+    /// What a unit has beside its code.
+    fn around(&self, lifted: &Lifted, to: &mut impl Hasher) {
+        self.starts().collect::<Vec<_>>().hash(to);
+        lifted.links().hash(to);
     }
 
     /// Offsets of its entries.
@@ -243,6 +307,7 @@ impl Job {
             names: compiler.names.clone(),
             links,
             places: compiler.places.clone(),
+            digest: None,
         })
     }
 }
@@ -274,6 +339,8 @@ pub fn assemble(made: impl IntoIterator<Item = (Job, Option<Made>)>) -> Contents
             key: span.key,
             stores: span.stores as u16,
         });
+        let number = contents.units.len() as u32;
+        contents.origins.extend(made.digest.map(|digest| Origin::new(number, digest, &made.names)));
         let words = contents.words;
         contents.words += LINK_WORDS + made.links.len() as u32;
         contents.units.push(AheadUnit {
@@ -284,7 +351,7 @@ pub fn assemble(made: impl IntoIterator<Item = (Job, Option<Made>)>) -> Contents
             links: made.links,
             words,
             slots,
-            heat: job.region.heat,
+            heat: job.heat,
             places: made.places,
         });
     }
@@ -327,6 +394,28 @@ mod tests {
             let made = job.compile(&mut compiler).unwrap();
             (job, Some(made))
         }))
+    }
+
+    #[test]
+    fn floating_point_is_hot_after_fewer_executions() {
+        // `fld fa0, 0(a0); fadd.d fa0, fa0, fa1; bnez a0, -8`, or `ld` in front.
+        let job = |first: u32| {
+            let mut profile = countdown();
+            let code = [first, 0x02b5_7553, 0xfe05_1ce3];
+            let bytes = code.iter().flat_map(|word| word.to_le_bytes());
+            profile.pages.truncate(1);
+            let page = &mut profile.pages[0];
+            page.bytes.splice(..12, bytes);
+            let blocks = [(0, if first == LD { 4 } else { 12 })];
+            page.blocks = blocks
+                .map(|(offset, bytes)| ProfileBlock { offset, bytes, heat: HOT / FLOAT, entered: false })
+                .to_vec();
+            plan(&profile, 1).remove(0)
+        };
+        const LD: u32 = 0x0005_3503;
+        let (float, other) = (job(0x0005_3507), job(LD));
+        assert_eq!((float.heat(), other.heat()), (HOT, HOT / FLOAT));
+        assert!(float.slots.is_some() && other.slots.is_none());
     }
 
     #[test]

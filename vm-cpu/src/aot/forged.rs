@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::header::{self, Header, SECTIONS};
 use super::image::{Image, build_id};
+use super::origin::{self, Origin};
 use super::sample::{contents, file, host, key, trust};
 use super::unit::{AheadSite, AheadUnit};
 use super::{ImageError, index};
@@ -155,6 +156,33 @@ fn tables_that_are_not_of_the_units_are_refused() {
     }
 }
 
+/// Signs the sample with other origins.
+fn with_origins(change: impl FnOnce(&mut Vec<Origin>)) -> String {
+    let mut origins = contents().origins;
+    change(&mut origins);
+    let image = forge_image(|parts, _| parts[4] = origin::write(&origins).unwrap()).unwrap();
+    image.contents().unwrap_err().to_string()
+}
+
+#[test]
+fn origins_that_are_of_no_unit_or_name_words_outside_its_code_are_refused() {
+    type Change = fn(&mut Vec<Origin>);
+    let cases: [(Change, &str); 6] = [
+        (|all| all[1].unit = 3, "section origins: expected a unit from 1 to 3, found 3"),
+        (|all| all[1].unit = 0, "expected a unit from 1 to 3, found 0"),
+        (|all| all[0].names[1].0 = 94, "distances in the 100 bytes of unit 0, each once, found one at 97"),
+        (|all| all[0].names[1].0 = 3, "found one at 6"),
+        (|all| all[1].names = vec![(u32::MAX, 0); 3], "of unit 2, each once, found one at 4294967295"),
+        (|all| all.reverse(), "expected a unit from 3 to 3, found 0"),
+    ];
+    for (number, (change, expected)) in cases.into_iter().enumerate() {
+        let found = with_origins(change);
+        assert!(found.contains(expected), "case {number}: expected {expected:?}, found {found:?}");
+    }
+    let cut = forge_image(|parts, _| _ = parts[4].pop()).unwrap().contents().unwrap_err();
+    assert!(matches!(cut, ImageError::Section { section: "origins", .. }), "{cut}");
+}
+
 #[test]
 fn a_length_that_lies_takes_no_memory() {
     let lie = bincode::serde::encode_to_vec(u64::MAX, bincode::config::standard()).unwrap();
@@ -189,7 +217,7 @@ proptest! {
             for number in 0..image.len() {
                 let _ = image.unit(number).map(|unit| unit.site_at(50).copied());
             }
-            let _ = image.units();
+            let _ = image.contents();
         }
     }
 }

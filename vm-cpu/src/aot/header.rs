@@ -29,7 +29,7 @@ use super::error::ImageError;
 use super::keys::KeyId;
 
 /// The format that is written and read.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// What units and their loader agree on, beyond the layout of structures.
 pub const ABI: u32 = 1;
 /// What sections are aligned to, and the length of the header.
@@ -46,7 +46,7 @@ const NAME: usize = 16;
 const SIGNATURE: usize = PAGE - SIGNATURE_LENGTH;
 
 /// The sections, in the order in which they lie.
-pub const SECTIONS: [&str; 4] = ["text", "units", "ranges", "lookup"];
+pub const SECTIONS: [&str; 5] = ["text", "units", "ranges", "lookup", "origins"];
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Images: translations as a file that says what it is for and is signed.
 //!
 //! ```text
-//!  header │ text        │ units      │ ranges      │ lookup            each from a page of its own on
-//!   what  │ host code,  │ bincode of │ host text   │ guest instruction
-//!   who   │ mapped r-x  │ AheadUnit  │ → guest     │ → host text
+//!  header │ text        │ units      │ ranges      │ lookup            │ origins      each from a page
+//!   what  │ host code,  │ bincode of │ host text   │ guest instruction │ for the      of its own on
+//!   who   │ mapped r-x  │ AheadUnit  │ → guest     │ → host text       │ next build
 //! ```
 //! `docs/format-aot.md` describes the file.
 //!
@@ -28,6 +28,7 @@ use super::header::{self, Header, invalid};
 use super::index::{self, Way};
 use super::keys::KeyId;
 use super::level::CpuLevel;
+use super::origin;
 use super::trust::Trust;
 use super::unit::{AheadUnit, Contents};
 
@@ -122,14 +123,15 @@ pub struct Place {
 
 /// Writes and signs an image. The same input gives the same bytes.
 pub fn write(contents: &Contents, about: &About, key: &SigningKey) -> Result<Vec<u8>, ImageError> {
-    let Contents { units, text, words } = contents;
+    let Contents { units, text, words, origins } = contents;
     header::check_guest(&about.guest)?;
     header::check_text("level", &about.cpu_level.to_string())?;
     let bounds = Bounds { text: text.len(), words: *words, shared: about.shared_words };
     (0..).zip(units).try_for_each(|(number, unit)| check::unit(number, unit, bounds))?;
     check::ranges((0..).zip(units).map(|(record, unit)| index::Range::of(unit, record)))?;
     let [records, ranges, ways] = index::write(units)?;
-    let parts = [text.clone(), records, ranges, ways];
+    origin::check(origins, units)?;
+    let parts = [text.clone(), records, ranges, ways, origin::write(origins)?];
     let (sections, behind) = header::lay_out(&parts);
     let length = (header::PAGE + behind.len()) as u64;
     if length > header::LONGEST {
@@ -205,7 +207,7 @@ impl Image {
         let header = vouched(file, &key)?;
         let level = level_of(&header)?;
         let image = Image::taken(held, header, level, 0)?;
-        image.units().map(|_| image)
+        image.contents().map(|_| image)
     }
 
     /// What a header vouches for.
@@ -318,7 +320,10 @@ impl Image {
 
     /// All that it holds.
     pub fn contents(&self) -> Result<Contents, ImageError> {
-        Ok(Contents { units: self.units()?, text: self.section(TEXT).to_vec(), words: self.words() })
+        let (units, text) = (self.units()?, self.section(TEXT).to_vec());
+        let origins = origin::read(self.section(ORIGINS))?;
+        origin::check(&origins, &units)?;
+        Ok(Contents { units, text, words: self.words(), origins })
     }
 
     /// Which unit a place in the text belongs to. `None` between units.
@@ -358,6 +363,7 @@ const TEXT: usize = 0;
 const UNITS: usize = 1;
 const RANGES: usize = 2;
 const LOOKUP: usize = 3;
+const ORIGINS: usize = 4;
 
 fn first_page(file: &[u8]) -> &[u8] {
     &file[..file.len().min(header::PAGE)]

@@ -7,6 +7,7 @@
 //! instructions that it was made from.
 
 pub mod build;
+mod callers;
 mod check;
 mod codec;
 pub mod day;
@@ -23,9 +24,12 @@ pub mod keys;
 mod layout;
 mod level;
 pub mod lifted;
+pub mod origin;
 pub mod profile;
+pub mod reuse;
 #[cfg(test)]
 mod sample;
+pub mod settle;
 pub mod shared;
 pub mod standing;
 pub mod store;

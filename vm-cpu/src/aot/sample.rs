@@ -3,6 +3,7 @@
 use ed25519_dalek::SigningKey;
 
 use super::image::{About, Host, write};
+use super::origin::Origin;
 use super::trust::Trust;
 use super::unit::{AheadSite, AheadSlots, AheadUnit, Contents};
 
@@ -78,7 +79,9 @@ pub fn contents() -> Contents {
             places: vec![(0, 0)],
         },
     ];
-    Contents { units, text: (0..320).map(|at| at as u8 | 1).collect(), words: SHARED + 9 }
+    let origin = |unit, names| Origin { unit, digest: [unit as u8; 16], names };
+    let origins = vec![origin(0, vec![(3, -4), (20, -8)]), origin(2, vec![])];
+    Contents { units, text: (0..320).map(|at| at as u8 | 1).collect(), words: SHARED + 9, origins }
 }
 
 /// The file.

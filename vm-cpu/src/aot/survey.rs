@@ -4,15 +4,14 @@
 //!  a section ─► linear sweep ─► where control comes in: symbols, targets, what follows calls and jumps
 //!            ─► basic blocks, each as if it had run as often as the others
 //! ```
-//! A kernel patches some of its instructions when it starts and while it runs. It can only patch what is of the
-//! length of a patch, so such places have 4 bytes where the assembler, left alone, would have taken 2: `nop`, and
-//! a jump to a place nearby; or are runs of `c.nop`. They are holes: no block has them, the blocks around do not
-//! depend on them, and what is there in the end is translated as the guest runs.
+//! A kernel patches some of its instructions when it starts: [`settle`](super::settle) does so before the sweep.
+//! What it patches while it runs is taken as it is in the file; where that is wrong, the unit is not bound.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use vm_mmu::PAGE;
 
+use super::callers::most_called;
 use super::profile::{Profile, ProfileBlock, ProfilePage};
 use crate::interp::{BLOCK_INSNS, ends_block, granule_mask};
 use crate::isa::{self, Extensions, Insn, Op};
@@ -21,15 +20,6 @@ use crate::isa::{self, Extensions, Insn, Op};
 pub const HEAT: u64 = 16;
 /// Bytes between the pages of two files.
 const APART: u64 = 1 << 40;
-/// `addi x0, x0, 0`.
-const NOP: u32 = 0x13;
-/// `c.nop`.
-const C_NOP: u32 = 1;
-/// So many `c.nop` are there to be patched.
-const C_NOPS: usize = 4;
-/// How far `c.j` reaches.
-const NEAR: std::ops::Range<i32> = -2048..2048;
-
 /// Code of a file, from an address on whose offset in its page is that at run time.
 #[derive(Clone, Copy, Debug)]
 pub struct Section<'a> {
@@ -39,8 +29,8 @@ pub struct Section<'a> {
     pub bytes: &'a [u8],
     /// Addresses that other code may come in at, in any order, also outside.
     pub entries: &'a [u64],
-    /// Whether it patches itself.
-    pub patched: bool,
+    /// Instructions to take at most, those that are called most; all, if nothing is said.
+    pub most: Option<usize>,
 }
 
 /// Takes in files.
@@ -59,11 +49,14 @@ struct Page {
 
 /// An instruction where it is: nothing if there is none, or one that is none of ours to compile.
 #[derive(Clone, Copy, Debug)]
-struct Spot {
-    at: u64,
-    len: u64,
-    insn: Option<Insn>,
+pub(super) struct Spot {
+    pub at: u64,
+    pub len: u64,
+    pub insn: Option<Insn>,
 }
+
+/// Addresses where blocks begin, and those of them that other code comes in at.
+type Borders = (BTreeSet<u64>, BTreeSet<u64>);
 
 impl Survey {
     /// What follows is of another file.
@@ -74,9 +67,19 @@ impl Survey {
     /// Takes in a section of the file.
     pub fn add(&mut self, section: &Section) {
         let spots = sweep(section);
-        let (leaders, entered) = leaders(section, &spots);
+        let borders = leaders(section, &spots);
+        match section.most {
+            Some(most) => most_called(&spots, section.entries, most)
+                .into_iter()
+                .for_each(|function| self.take(section, &spots[function], &borders)),
+            None => self.take(section, &spots, &borders),
+        }
+    }
+
+    /// Notes the blocks of code that lies together.
+    fn take(&mut self, section: &Section, spots: &[Spot], (leaders, entered): &Borders) {
         let mut block: Option<(u64, u64, usize)> = None;
-        for spot in &spots {
+        for spot in spots {
             let page = spot.at / PAGE;
             let whole = (spot.at + spot.len - 1) / PAGE == page;
             let goes_on = block.is_some_and(|(start, end, len)| {
@@ -136,60 +139,51 @@ impl Survey {
 }
 
 /// The instructions of a section one behind the other; where there is none it goes on 2 bytes further.
-fn sweep(section: &Section) -> Vec<Spot> {
+pub(super) fn sweep(section: &Section) -> Vec<Spot> {
     let half = |at: usize| section.bytes.get(at..at + 2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]])));
     let (mut spots, mut at) = (Vec::new(), 0);
-    let mut nops = 0;
     while let Some(low) = half(at) {
         let high = if low & 3 == 3 { half(at + 2) } else { Some(0) };
         let insn = high.and_then(|high| isa::decode(low | high << 16, Extensions::all()));
         let len = insn.map_or(2, |insn| u64::from(insn.len));
-        nops = if low == C_NOP { nops + 1 } else { 0 };
-        let hole = section.patched && insn.is_some_and(|insn| is_patch(&insn));
-        spots.push(Spot { at: section.address + at as u64, len, insn: insn.filter(|_| !hole) });
-        if section.patched && nops >= C_NOPS {
-            spots.iter_mut().rev().take(nops).for_each(|spot| spot.insn = None);
-        }
+        spots.push(Spot { at: section.address + at as u64, len, insn });
         at += len as usize;
     }
     spots
 }
 
-/// Whether an instruction is longer than it would have to be, so that another fits in its place.
-fn is_patch(insn: &Insn) -> bool {
-    insn.bits == NOP || insn.op == Op::jal && insn.len == 4 && insn.rd == 0 && NEAR.contains(&insn.imm)
-}
-
-/// Where blocks begin, and which of those other code is known, or has to be feared, to come in at.
-fn leaders(section: &Section, spots: &[Spot]) -> (BTreeSet<u64>, BTreeSet<u64>) {
+/// Where blocks begin, and which of those other code is known, or has to be feared, to come in at. Code of
+/// another page is other code: it is never in the same unit.
+fn leaders(section: &Section, spots: &[Spot]) -> Borders {
     let range = section.address..section.address + section.bytes.len() as u64;
     let mut entered: BTreeSet<u64> =
         section.entries.iter().copied().filter(|entry| range.contains(entry)).collect();
     let mut targets = BTreeSet::new();
     let mut behind = true;
     for spot in spots {
-        // Nothing is known to lead here: perhaps a table does, or what was patched in.
-        if std::mem::take(&mut behind) {
+        // Nothing is known to lead here, or what does ends in another page.
+        if behind || spot.at.is_multiple_of(PAGE) {
             entered.insert(spot.at);
         }
         let Some(insn) = &spot.insn else {
             behind = true;
             continue;
         };
+        // What fills the room between functions, or between entries of a table of jumps, is not what is entered.
+        behind = behind && is_filler(insn) || (spot.at + spot.len - 1) / PAGE != spot.at / PAGE;
         let target = spot.at.wrapping_add_signed(insn.imm.into());
+        let mut leads = |elsewhere: bool| {
+            let known =
+                if elsewhere || target / PAGE != spot.at / PAGE { &mut entered } else { &mut targets };
+            known.insert(target);
+        };
         match insn.op {
             Op::jal | Op::jal_ialign32 => {
-                if insn.rd == 0 {
-                    targets.insert(target)
-                } else {
-                    entered.insert(target)
-                };
+                leads(insn.rd != 0);
                 behind = true;
             }
             Op::jalr | Op::jalr_ialign32 => behind = true,
-            _ if insn.op.name().starts_with('b') && ends_block(insn) && insn.imm != 0 => {
-                targets.insert(target);
-            }
+            _ if insn.op.name().starts_with('b') && ends_block(insn) && insn.imm != 0 => leads(false),
             _ if ends_block(insn) => behind = true,
             _ => {}
         }
@@ -198,15 +192,20 @@ fn leaders(section: &Section, spots: &[Spot]) -> (BTreeSet<u64>, BTreeSet<u64>) 
     (targets, entered)
 }
 
+/// `nop`, of any length.
+fn is_filler(insn: &Insn) -> bool {
+    insn.op == Op::addi && insn.rd == 0 && insn.rs1 == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// The offsets of blocks, their bytes, and whether they are entered.
-    fn blocks(code: &[u32], patched: bool) -> Vec<(u16, u16, bool)> {
+    fn blocks(code: &[u32]) -> Vec<(u16, u16, bool)> {
         let bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut survey = Survey::default();
-        survey.add(&Section { address: 0x10100, bytes: &bytes, entries: &[0x10104], patched });
+        survey.add(&Section { address: 0x10100, bytes: &bytes, entries: &[0x10104], most: None });
         let profile = survey.finish();
         assert_eq!(profile.pages.len(), 1);
         profile.pages[0].blocks.iter().map(|block| (block.offset, block.bytes, block.entered)).collect()
@@ -217,19 +216,15 @@ mod tests {
         // addi a0,a0,-1; addi a0,a0,-1; bnez a0,-4; ret; 0; ret
         let code = [0xfff5_0513, 0xfff5_0513, 0xfe05_1ee3, 0x0000_8067, 0, 0x0000_8067];
         let expected = [(0x100, 4, true), (0x104, 8, true), (0x10c, 4, false), (0x114, 4, true)];
-        assert_eq!(blocks(&code, false), expected);
+        assert_eq!(blocks(&code), expected);
     }
 
     #[test]
-    fn what_a_kernel_patches_is_in_no_block() {
-        // addi; nop; addi; j +8 in 4 bytes; addi; 4 × c.nop; ret
-        let code =
-            [0xfff5_0513, NOP, 0xfff5_0513, 0x0080_006f, 0xfff5_0513, 0x0001_0001, 0x0001_0001, 0x8067];
-        let expected = [(0x100, 4, true), (0x108, 4, true), (0x110, 4, true), (0x11c, 4, true)];
-        assert_eq!(blocks(&code, true), expected);
-        // A program that is not patched has it as it is.
-        let expected = [(0x100, 4, true), (0x104, 12, true), (0x110, 4, true), (0x114, 12, false)];
-        assert_eq!(blocks(&code, false), expected);
+    fn what_follows_filler_is_entered_too() {
+        // ret; nop; addi a0,a0,-1; ret
+        let code = [0x0000_8067, 0x13, 0xfff5_0513, 0x0000_8067];
+        let expected = [(0x100, 4, true), (0x104, 4, true), (0x108, 8, true)];
+        assert_eq!(blocks(&code), expected);
     }
 
     #[test]
@@ -237,7 +232,7 @@ mod tests {
         let mut bytes = vec![0x13, 5, 0xf5, 0xff];
         bytes.extend([0x82, 0x80]);
         let mut survey = Survey::default();
-        survey.add(&Section { address: 0x1ffe, bytes: &bytes, entries: &[], patched: false });
+        survey.add(&Section { address: 0x1ffe, bytes: &bytes, entries: &[], most: None });
         let profile = survey.finish();
         assert_eq!(profile.pages.iter().map(|page| page.gpa).collect::<Vec<_>>(), [0x2000]);
         let mut file = Vec::new();

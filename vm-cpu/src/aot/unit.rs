@@ -8,6 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::origin::Origin;
+
 /// One translation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AheadUnit {
@@ -84,4 +86,6 @@ pub struct Contents {
     pub text: Vec<u8>,
     /// Words behind the text.
     pub words: u32,
+    /// What the next build may need to know of units, in their order; of some, all or none.
+    pub origins: Vec<Origin>,
 }
