@@ -257,13 +257,14 @@ impl Body<'_> {
 
     fn step(&mut self, outside: bool) {
         self.landings.push(self.items.len());
-        match self.random.below(20) {
+        match self.random.below(21) {
             0..8 => self.plain(),
             8..12 => self.compressed(),
             12..14 => self.access(),
             14 | 15 => self.atomic(),
             16 => self.csr(),
             17 | 18 => self.branch(),
+            19 => self.rotation(),
             _ if outside => self.count_down(),
             _ => self.plain(),
         }
@@ -324,6 +325,40 @@ impl Body<'_> {
         let (operands, flags) = self.operands(op);
         let group = self.group();
         self.put(group, word(op, operands, flags));
+    }
+
+    /// Two shifts that most often are a rotation together, and what is done with that.
+    fn rotation(&mut self) {
+        let (left, right, bits) = self.random.pick(&[
+            (Op::slliw, Op::srliw, 32),
+            (Op::slliw, Op::srliw, 32),
+            (Op::slli, Op::srli, 64),
+        ]);
+        let x = self.source();
+        let (a, b, c) = (self.target(), self.target(), self.target());
+        let n = self.random.within(1..=bits - 1);
+        let m = if self.random.below(8) == 0 { self.random.within(0..=bits - 1) } else { bits - n };
+        let right = if self.random.below(8) == 0 { self.random.pick(&[Op::sraiw, Op::srai]) } else { right };
+        let m = if right == Op::sraiw { m % 32 } else { m };
+        let shift = |op, rd, imm| word(op, Operands { rd, rs1: x, imm, ..Operands::default() }, 0);
+        let mut codes = vec![shift(left, a, n), shift(right, b, m)];
+        if a != x && self.random.below(2) == 0 {
+            codes.reverse();
+        }
+        let both = |op, rd, rs1, rs2| word(op, Operands { rd, rs1, rs2, ..Operands::default() }, 0);
+        let join = self.random.pick(&[Op::or, Op::or, Op::xor, Op::add, Op::addw, Op::and]);
+        codes.push(if self.random.below(2) == 0 { both(join, c, a, b) } else { both(join, c, b, a) });
+        for _ in 0..self.random.below(4) {
+            use Op::*;
+            let op =
+                self.random.pick(&[addw, subw, mulw, sllw, srlw, sraw, xor, or, and, slt, sltu, add, srl]);
+            let (rd, other) = (self.target(), self.random.pick(&[a, b, c, x]));
+            codes.push(both(op, rd, c, other));
+        }
+        for code in codes {
+            let group = self.group();
+            self.put(group, code);
+        }
     }
 
     /// Whether an instruction is one of the repertoire and writes only what may be written.

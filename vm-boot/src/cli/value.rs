@@ -364,7 +364,7 @@ pub struct Jit(pub Option<JitConfig>);
 
 impl Jit {
     /// The options after `on`.
-    pub const KEYS: [&str; 15] = [
+    pub const KEYS: [&str; 16] = [
         "threshold",
         "calm",
         "quick",
@@ -377,6 +377,7 @@ impl Jit {
         "slots",
         "beside",
         "float",
+        "narrow",
         "system",
         "wait",
         "lockstep",
@@ -413,6 +414,7 @@ impl FromStr for Jit {
                 "slots" => config.options.slots = switch(key, value)?,
                 "beside" => config.options.beside = switch(key, value)?,
                 "float" => config.options.float = switch(key, value)?,
+                "narrow" => config.options.narrow = switch(key, value)?,
                 "system" => config.options.system = switch(key, value)?,
                 "wait" => config.wait = switch(key, value)?,
                 "lockstep" => config.lockstep = lockstep(value)?,

@@ -121,11 +121,6 @@ impl Compiler {
         let blocks = lift::lift(&mut self.context.func, &mut self.builder, config, region, place);
         (std::mem::replace(&mut self.context.func, ir::Function::new()), blocks)
     }
-
-    /// What `region` is lifted to, as text.
-    pub fn intermediate(&mut self, region: &Region, place: Place<'_>) -> String {
-        self.lift(region, place).0.display().to_string()
-    }
 }
 
 /// Appends a way in for each entry to the code of a unit; where they begin.

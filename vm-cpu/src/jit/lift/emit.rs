@@ -13,13 +13,13 @@ use crate::trap::Cause;
 impl Lifter<'_, '_> {
     /// Sign- or zero-extends the low part.
     fn extend(&mut self, to: Type, signed: bool, a: Value) -> Value {
-        let low = self.b.ins().ireduce(to, a);
+        let low = if to == I32 { self.low_word(a) } else { self.b.ins().ireduce(to, a) };
         if signed { self.b.ins().sextend(I64, low) } else { self.b.ins().uextend(I64, low) }
     }
 
     /// A one-operand operation on the low word.
     fn on_word(&mut self, a: Value, op: impl FnOnce(&mut Self, Value) -> Value) -> Value {
-        let low = self.b.ins().ireduce(I32, a);
+        let low = self.low_word(a);
         let value = op(self, low);
         self.b.ins().uextend(I64, value)
     }
@@ -67,7 +67,7 @@ impl Lifter<'_, '_> {
 }
 
 /// The condition of a comparison.
-fn condition(op: Cmp) -> IntCC {
+pub(super) fn condition(op: Cmp) -> IntCC {
     match op {
         Cmp::Eq => IntCC::Equal,
         Cmp::Ne => IntCC::NotEqual,
@@ -141,6 +141,9 @@ impl Emit for Lifter<'_, '_> {
     }
 
     fn bin(&mut self, op: Bin, a: Value, b: Value) -> Value {
+        if let Some(value) = self.narrow_bin(op, a, b) {
+            return value;
+        }
         match op {
             Bin::Add => self.b.ins().iadd(a, b),
             Bin::Sub => self.b.ins().isub(a, b),
@@ -171,7 +174,7 @@ impl Emit for Lifter<'_, '_> {
     }
 
     fn cmp(&mut self, op: Cmp, a: Value, b: Value) -> Value {
-        let code = condition(op);
+        let (code, a, b) = self.narrow_operands(op, a, b);
         let bit = self.b.ins().icmp(code, a, b);
         let value = self.b.ins().uextend(I64, bit);
         self.compared = Some((value, code, a, b));

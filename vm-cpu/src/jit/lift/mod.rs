@@ -13,6 +13,7 @@ mod control;
 mod emit;
 mod float;
 mod memory;
+mod narrow;
 mod place;
 mod runtime;
 mod slots;
@@ -47,6 +48,8 @@ pub struct Options {
     pub fma: bool,
     /// Floating point on the host's FPU.
     pub float: bool,
+    /// Words computed as words, and rotations made of shifts.
+    pub narrow: bool,
     /// CSRs of traps and critical sections, LR/SC and `cbo.zero` in place.
     pub system: bool,
     /// Units lead to no other unit, and leave loops at their heads: steps of lock-step.
@@ -61,6 +64,7 @@ impl Default for Options {
             beside: true,
             fma: std::is_x86_feature_detected!("fma"),
             float: true,
+            narrow: true,
             system: true,
             alone: false,
         }
