@@ -169,11 +169,13 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
         self.metas.get(number).0.read_recursive().as_ref().map(f)
     }
 
-    /// Calls `act` with the metadata of each translation that is live when its turn comes.
-    pub fn each_live(&self, mut act: impl FnMut(&M)) {
+    /// Calls `act` with the number, the heat and the metadata of each translation that is live when its turn comes.
+    pub fn each_live(&self, mut act: impl FnMut(u32, u32, &M)) {
         for number in 1..self.core.translations.end() {
-            if self.core.translations.get(number).state.load(Ordering::Relaxed) == state::LIVE {
-                self.meta(number, &mut act);
+            let translation = self.core.translations.get(number);
+            if translation.state.load(Ordering::Relaxed) == state::LIVE {
+                let heat = self.core.heat.of(translation);
+                self.meta(number, |meta| act(number, heat, meta));
             }
         }
     }

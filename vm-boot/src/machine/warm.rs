@@ -18,13 +18,13 @@ impl Machine {
     /// made while the machine runs. A snapshot without is as good, and slower at first.
     pub fn warm_code(&self) -> Option<Vec<u8>> {
         let jit = self.jit.as_ref().filter(|_| self.config.snapshot_code)?;
-        let profile = jit.resident();
-        if profile.pages.is_empty() {
+        let units = jit.resident();
+        if units.is_empty() {
             return None;
         }
         let image = || -> Result<Option<Vec<u8>>> {
             let key = keys::own(&keys_of_user()?)?;
-            Ok(warm::image_of(&profile, GUEST, &key, PATIENCE)?)
+            Ok(warm::image_of(units, GUEST, &key, PATIENCE)?)
         };
         image().inspect_err(|error| tracing::warn!("no code in the snapshot: {error:#}")).ok().flatten()
     }

@@ -7,6 +7,7 @@
 //! ```
 //! The same profile gives the same bytes, however many threads compile.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 
@@ -16,6 +17,7 @@ use super::lifted::Lifted;
 use super::origin::{self, Digest, Origin};
 use super::profile::{Profile, ProfilePage};
 use super::unit::{AheadSite, AheadSlots, AheadUnit, Contents};
+use super::warm::Resident;
 use crate::interp::{Block, Blocks};
 use crate::isa::{self, Extensions, Insn, Op};
 use crate::jit::abi::Site;
@@ -118,8 +120,7 @@ pub fn plan(profile: &Profile, least: u64) -> Vec<Job> {
     found.sort_by(|(a, _), (b, _)| {
         (heat(b), a.page, a.blocks[0].offset).cmp(&(heat(a), b.page, b.blocks[0].offset))
     });
-    let (mut next_slot, mut next_key) = (FIRST_SLOT, FIRST_KEY);
-    let group = Options::default().group;
+    let mut slots = Slots::default();
     let jobs = found.into_iter().map(|(region, page)| {
         let (mut sites, heat) = (sites_of(&region), heat(&region));
         sites.iter_mut().for_each(|site| site.apart = page.apart.contains(&site.offset));
@@ -127,18 +128,53 @@ pub fn plan(profile: &Profile, least: u64) -> Vec<Job> {
             roams: &|at| heat < HOT || page.roaming.contains(&at),
             beside: &|at| page.beside.contains(&at),
         };
-        let slots = assign_slots(&mut sites, &region, group, &known, |len| {
-            let end = next_slot + len;
-            if end > SLOTS as u32 - SLOTS_LEFT {
-                return None;
-            }
-            let span = SlotSpan { first: next_slot, len, key: next_key, stores: 0 };
-            (next_slot, next_key) = (end, next_key + 1);
-            Some(span)
-        });
+        let slots = slots.assign(&mut sites, &region, &known);
         Job { region, heat, sites, slots }
     });
     jobs.collect()
+}
+
+/// The units of a running machine once more, hottest first, as alike as they can be.
+pub(super) fn again(mut residents: Vec<Resident>) -> Vec<Job> {
+    residents.sort_by_key(|resident| (Reverse(resident.region.heat), resident.region.page));
+    let mut slots = Slots::default();
+    let jobs = residents.into_iter().map(|Resident { region, sites: before }| {
+        let mut sites = sites_of(&region);
+        sites.iter_mut().zip(&before).for_each(|(site, before)| site.apart = before.apart);
+        let is = |at: u16, what: fn(&Site) -> bool| before.iter().any(|site| site.offset == at && what(site));
+        let known =
+            Known { roams: &|at| is(at, |site| site.slot == 0), beside: &|at| is(at, |site| site.beside) };
+        let slots = slots.assign(&mut sites, &region, &known);
+        Job { heat: region.heat, region, sites, slots }
+    });
+    jobs.collect()
+}
+
+/// The slots, and keys of them, that no unit of the image has yet.
+struct Slots {
+    first: u32,
+    key: u32,
+}
+
+impl Default for Slots {
+    fn default() -> Slots {
+        Slots { first: FIRST_SLOT, key: FIRST_KEY }
+    }
+}
+
+impl Slots {
+    /// Gives the accesses of a region their inline caches, as far as there are some left.
+    fn assign(&mut self, sites: &mut [Site], region: &Region, known: &Known<'_>) -> Option<SlotSpan> {
+        assign_slots(sites, region, Options::default().group, known, |len| {
+            let end = self.first + len;
+            if end > SLOTS as u32 - SLOTS_LEFT {
+                return None;
+            }
+            let span = SlotSpan { first: self.first, len, key: self.key, stores: 0 };
+            (self.first, self.key) = (end, self.key + 1);
+            Some(span)
+        })
+    }
 }
 
 /// What makes two regions the same unit.
@@ -176,7 +212,7 @@ fn regions(page: &ProfilePage, gpa: u64, least: u64) -> Vec<Region> {
     }
     let mut seeds: Vec<(u64, u32)> =
         heat.iter().filter(|&(_, &heat)| heat >= least).map(|(&at, &heat)| (heat, at)).collect();
-    seeds.sort_by_key(|&(heat, at)| (std::cmp::Reverse(heat), at));
+    seeds.sort_by_key(|&(heat, at)| (Reverse(heat), at));
     let mut covered: HashSet<u32> = HashSet::new();
     let mut regions = Vec::new();
     for (_, at) in seeds {
@@ -416,6 +452,40 @@ mod tests {
         let (float, other) = (job(0x0005_3507), job(LD));
         assert_eq!((float.heat(), other.heat()), (HOT, HOT / FLOAT));
         assert!(float.slots.is_some() && other.slots.is_none());
+    }
+
+    #[test]
+    fn a_unit_of_a_running_machine_becomes_the_same_code_again() {
+        // `jal ra, f; ld a1, 8(a2); sd a1, (a3); bnez a0, -12; ret`, and `f: addi a0, a0, -1; lw a4, (a5); ret`.
+        let code: [u32; 8] = [
+            0x0140_00ef,
+            0x0086_3583,
+            0x00b6_b023,
+            0xfe05_1ae3,
+            0x0000_8067,
+            0xfff5_0513,
+            0x0007_a703,
+            0x0000_8067,
+        ];
+        let mut bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.resize(64, 0);
+        let block = |offset, bytes| ProfileBlock { offset, bytes, heat: HOT, entered: offset == 20 };
+        let blocks = vec![block(0, 4), block(4, 12), block(16, 4), block(20, 12)];
+        let (roaming, beside) = (vec![4], vec![8]);
+        let page =
+            ProfilePage { gpa: 0x8000_0000, known: 1, bytes, blocks, roaming, beside, apart: vec![24] };
+        let first = plan(&Profile { pages: vec![page] }, 1).remove(0);
+        let (region, sites) = (&first.region, first.sites.clone());
+        assert!(region.entries().count() > 1 && !region.returns.is_empty() && first.slots.is_some());
+        let told = Region::again(region.page, &sites, &region.shape(), HOT).unwrap();
+        let second = again(vec![Resident { region: told, sites: sites.clone() }]).remove(0);
+        assert_eq!(format!("{:?}", second.region.blocks), format!("{:?}", region.blocks));
+        assert_eq!(format!("{:?}", second.sites), format!("{sites:?}"));
+        assert_eq!(format!("{:?}", second.slots), format!("{:?}", first.slots));
+        let mut compiler = Compiler::new().unwrap();
+        let mut code =
+            |job: &Job| job.compile(&mut compiler).map(|made| (made.code, made.entries, made.links)).unwrap();
+        assert_eq!(code(&second), code(&first));
     }
 
     #[test]

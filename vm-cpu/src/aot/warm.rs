@@ -1,8 +1,10 @@
 //! An image made while the machine runs, for the one that goes on from its snapshot.
 //!
 //! ```text
-//!  code in the cache ─► profile ─► regions, on all cores ─until time is up─► image, signed by the user's own key
+//!  units in the cache ─► their regions, hottest first, on all cores ─until time is up─► image, signed by the user's own key
 //! ```
+//! Regions are as they were, not discovered again: what was learnt in making them, and how they lead to each other,
+//! stays.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,10 +14,11 @@ use ed25519_dalek::SigningKey;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use super::build::{Made, SHARED_WORDS, assemble, plan};
-use super::profile::Profile;
+use super::build::{Made, SHARED_WORDS, again, assemble};
 use super::{About, CpuLevel, ImageError, image, layout_hash};
+use crate::jit::abi::Site;
 use crate::jit::compile::{CompileError, Compiler};
+use crate::jit::region::Region;
 
 /// Why there is no image.
 #[derive(Debug, Error)]
@@ -28,15 +31,23 @@ pub enum WarmError {
     Image(#[from] ImageError),
 }
 
-/// An image of all that is in `profile`, the hottest first, as far as `patience` goes. `None` if that is nothing.
+/// A unit of a running machine.
+#[derive(Debug)]
+pub struct Resident {
+    pub(crate) region: Region,
+    /// Its instructions, with what is known of their accesses.
+    pub(crate) sites: Box<[Site]>,
+}
+
+/// An image of the units, the hottest first, as far as `patience` goes. `None` if that is nothing.
 pub fn image_of(
-    profile: &Profile,
+    units: Vec<Resident>,
     guest: &str,
     key: &SigningKey,
     patience: Duration,
 ) -> Result<Option<Vec<u8>>, WarmError> {
     let end = Instant::now() + patience;
-    let jobs = plan(profile, 0);
+    let jobs = again(units);
     let made: Mutex<Vec<Option<Made>>> = Mutex::new(jobs.iter().map(|_| None).collect());
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), CompileError> {

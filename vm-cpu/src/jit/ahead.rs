@@ -16,6 +16,7 @@ use vm_mmu::{AddressSpace, PAGE};
 use super::abi::Site;
 use super::enter::Helper;
 use super::lift::{LINK_WORDS, NUMBER_WORD, SITES_WORD};
+use super::region::Shape;
 use super::service::Unit;
 use super::slots::{FIRST_KEY, FIRST_SLOT};
 use crate::aot::Image;
@@ -149,6 +150,7 @@ impl Ahead {
         for (word, &link) in (unit.words + LINK_WORDS..).zip(&unit.links) {
             self.adopted.set(word, cache.link(&mut ticket, page + u64::from(link)));
         }
+        let shape = Shape::of(unit.entries.iter().map(|&(offset, _)| offset).collect(), &sites);
         let entries: Vec<(u64, u32)> =
             unit.entries.iter().map(|&(offset, at)| (page + u64::from(offset), at)).collect();
         let spans = sites.iter().map(|site| granule_mask(site.offset.into(), site.insn.len.into()));
@@ -159,7 +161,7 @@ impl Ahead {
             code: &[],
             entries: &entries,
             pages: &[(page, granules)],
-            meta: Unit { page, sites, slots: None, quick: false, _lease: Some(lease) },
+            meta: Unit { page, sites, slots: None, quick: false, shape, _lease: Some(lease) },
             heat: unit.heat.min(u32::MAX.into()) as u32,
         };
         let holds = |unit: &Unit| memory.tracker().holds(page, granules, || unit.is_true(memory));

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::abi::Site;
 use crate::interp::{Block, Blocks};
 use crate::isa::effects::Effects;
 use crate::isa::{Insn, Op};
@@ -71,6 +72,28 @@ pub struct Region {
     pub returns: Vec<u32>,
     /// Executions of the block that asked for it.
     pub heat: u64,
+}
+
+/// What of a region its instructions do not tell.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    /// Offsets of the blocks that other code may jump to.
+    pub entries: Box<[u16]>,
+    /// Offsets where calls of the region return to.
+    pub returns: Box<[u16]>,
+}
+
+impl Shape {
+    /// Of a unit with these entries, if nobody has noted which of its calls count most.
+    pub fn of(entries: Box<[u16]>, sites: &[Site]) -> Shape {
+        let calls = sites.iter().filter(|site| {
+            let end = end_of(&site.insn, &Effects::of(&site.insn).directly());
+            matches!(end, End::Jump(_, true) | End::Indirect { call: true, .. })
+        });
+        let back = calls.map(|site| site.offset + u16::from(site.insn.len));
+        let returns = back.filter(|back| sites.iter().any(|site| site.offset == *back));
+        Shape { entries, returns: returns.take(RETURNS).collect() }
+    }
 }
 
 /// What is known of the code around.
@@ -161,11 +184,39 @@ impl Region {
         returns.truncate(RETURNS);
         let heat = |offset: u32| blocks.known(page + u64::from(offset)).map_or(0, |block| around.heat(block));
         let blocks = cut(&insns, &leaders, &entries, heat);
-        let mut region = Region { page, seed: first, blocks, returns, heat: around.heat(seed) };
-        region.connect();
-        region.find_cycles();
-        super::live::analyse(&mut region);
-        Some(region)
+        let region = Region { page, seed: first, blocks, returns, heat: around.heat(seed) };
+        Some(region.analysed())
+    }
+
+    /// The region that a unit with these instructions was made from. `None` if it has no entry.
+    pub fn again(page: u64, sites: &[Site], shape: &Shape, heat: u64) -> Option<Region> {
+        let starts = (0..sites.len()).filter(|&at| at == 0 || sites[at - 1].rest == 1);
+        let blocks = starts.filter_map(|at| {
+            let insns = sites.get(at..at + usize::from(sites[at].rest))?;
+            let entry = shape.entries.contains(&sites[at].offset);
+            let mut block = RegionBlock { entry, heat, ..RegionBlock::at(sites[at].offset.into()) };
+            insns.iter().for_each(|site| block.push(&site.insn, Effects::of(&site.insn).directly()));
+            Some(block)
+        });
+        let blocks: Vec<RegionBlock> = blocks.collect();
+        let seed = blocks.iter().find(|block| block.entry)?.offset;
+        let returns = shape.returns.iter().map(|&offset| offset.into()).collect();
+        Some(Region { page, seed, blocks, returns, heat }.analysed())
+    }
+
+    /// What its instructions do not tell.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            entries: self.entries().map(|at| self.blocks[at].offset as u16).collect(),
+            returns: self.returns.iter().map(|&offset| offset as u16).collect(),
+        }
+    }
+
+    fn analysed(mut self) -> Region {
+        self.connect();
+        self.find_cycles();
+        super::live::analyse(&mut self);
+        self
     }
 
     /// The block that begins at `offset`.
@@ -256,6 +307,36 @@ impl Region {
     }
 }
 
+impl RegionBlock {
+    /// A block without instructions.
+    fn at(offset: u32) -> RegionBlock {
+        RegionBlock {
+            offset,
+            insns: Vec::new(),
+            effects: Vec::new(),
+            end: offset,
+            heat: 0,
+            entry: false,
+            successors: Vec::new(),
+            head: false,
+            cyclic: false,
+            live: 0,
+            dirty: 0,
+            raw: 0,
+            mixed: 0,
+            stale: 0,
+            computed: 0,
+        }
+    }
+
+    /// Takes in the instruction behind its last.
+    fn push(&mut self, insn: &Insn, effects: Effects) {
+        self.insns.push(Insn { at: ((self.end - self.offset) / 2) as u8, ..*insn });
+        self.effects.push(effects);
+        self.end += u32::from(insn.len);
+    }
+}
+
 impl Discovery<'_> {
     /// Takes in the instructions from `offset` on, up to where control divides.
     fn walk(&mut self, offset: u32, seed: bool) {
@@ -340,27 +421,10 @@ fn cut(
 ) -> Vec<RegionBlock> {
     let starts = leaders.iter().copied().filter(|start| insns.contains_key(start));
     let whole = starts.map(|offset| {
-        let mut block = RegionBlock {
-            offset,
-            insns: Vec::new(),
-            effects: Vec::new(),
-            end: offset,
-            heat: heat(offset),
-            entry: entries.contains(&offset),
-            successors: Vec::new(),
-            head: false,
-            cyclic: false,
-            live: 0,
-            dirty: 0,
-            raw: 0,
-            mixed: 0,
-            stale: 0,
-            computed: 0,
-        };
+        let mut block =
+            RegionBlock { heat: heat(offset), entry: entries.contains(&offset), ..RegionBlock::at(offset) };
         while let Some(&(insn, effects)) = insns.get(&block.end) {
-            block.insns.push(Insn { at: ((block.end - offset) / 2) as u8, ..insn });
-            block.effects.push(effects);
-            block.end += u32::from(insn.len);
+            block.push(&insn, effects);
             if end_of(&insn, &effects) != End::Next || leaders.contains(&block.end) || block.insns.len() == 64
             {
                 break;

@@ -16,12 +16,12 @@ use super::compile::{CompileError, Compiler};
 use super::enter::{self, Misfit};
 use super::lift::{Binding, Options, Place};
 use super::quick::{QuickShared, QuickStats};
-use super::region::{Region, Surroundings};
+use super::region::{Region, Shape, Surroundings};
 use super::sites::{Known, assign_slots, sites_of};
 use super::slots::{FIRST_KEY, FIRST_SLOT, SlotPool, SlotRange};
-use crate::aot::build::HOT;
 use crate::aot::profile::{Collector, Profile};
 use crate::aot::shared::Loaded;
+use crate::aot::warm::Resident;
 use crate::hart::Cluster;
 use crate::interp::{Block, granule_mask};
 use crate::isa::{Extensions, Insn, Op};
@@ -108,6 +108,8 @@ pub(crate) struct Unit {
     pub(super) slots: Option<SlotRange>,
     /// It is of the quick tier.
     pub(super) quick: bool,
+    /// Of a region: what the instructions do not tell.
+    pub(super) shape: Shape,
     /// Its hold on a unit of the image, if it is one.
     pub(super) _lease: Option<Lease>,
 }
@@ -420,16 +422,29 @@ impl Jit {
         collector.profile(memory, |gpa| self.quick.heat.of(gpa), [&roaming, &beside, &apart])
     }
 
-    /// What the optimised code in the cache was made from, all of it hot.
-    pub fn resident(&self) -> Profile {
-        let Some(memory) = self.memory.upgrade() else { return Profile::default() };
-        let collector = Collector::default();
-        self.cache.each_live(|unit| {
+    /// What the optimised code in the cache was made from, as far as it can still be entered.
+    pub fn resident(&self) -> Vec<Resident> {
+        let Some(memory) = self.memory.upgrade() else { return Vec::new() };
+        let mut found = Vec::new();
+        self.cache.each_live(|number, heat, unit| {
             if !unit.quick && unit.is_true(&memory) {
-                collector.saw(&memory, unit.page, blocks_of(&unit.sites), None);
+                found.push((number, heat, unit.page, unit.sites.clone(), unit.shape.clone()));
             }
         });
-        self.profile_of(&collector, &memory)
+        let residents = found.into_iter().filter_map(|(number, heat, page, mut sites, mut shape)| {
+            // Others may have been made since for some of its entries.
+            let leads_here = |&offset: &u16| self.unit_at(page + u64::from(offset)) == Some(number);
+            shape.entries = shape.entries.into_iter().filter(leads_here).collect();
+            let region = Region::again(page, &sites, &shape, heat.into())?;
+            set_apart(page, &mut sites, &self.learnt.lock());
+            Some(Resident { region, sites })
+        });
+        residents.collect()
+    }
+
+    /// The number of the unit that code which goes on at an address comes to.
+    fn unit_at(&self, gpa: u64) -> Option<u32> {
+        self.cache.resolve(self.cache.lookup(gpa).and_then(enter::target)?)
     }
 
     /// Whether there is an image in use.
@@ -615,9 +630,7 @@ impl Jit {
 
 impl Surroundings for Jit {
     fn has_region(&self, gpa: u64) -> bool {
-        let code = self.cache.lookup(gpa).and_then(enter::target);
-        let number = code.and_then(|code| self.cache.resolve(code));
-        number.and_then(|number| self.cache.meta(number, |unit| !unit.quick)).unwrap_or(false)
+        self.unit_at(gpa).and_then(|number| self.cache.meta(number, |unit| !unit.quick)).unwrap_or(false)
     }
 
     fn heat(&self, block: &Block) -> u64 {
@@ -728,7 +741,7 @@ impl Worker {
     fn compile(&mut self, region: &Region) -> bool {
         let Some(memory) = self.memory.upgrade() else { return false };
         let mut unit = Unit::of(region);
-        unit.set_apart(&self.learnt.lock());
+        set_apart(unit.page, &mut unit.sites, &self.learnt.lock());
         if self.options.slots {
             unit.assign_slots(region, self.options.group, &self.learnt.lock(), &self.pool);
         }
@@ -784,24 +797,15 @@ impl Worker {
     }
 }
 
-/// Basic blocks of a unit: offset, offset behind, and a heat that says that they are hot.
-fn blocks_of(sites: &[Site]) -> impl Iterator<Item = (u32, u32, u64)> + Clone + '_ {
-    let starts = (0..sites.len()).filter(|&at| at == 0 || sites[at - 1].rest == 1);
-    starts.filter_map(|at| {
-        let last = sites.get(at + usize::from(sites[at].rest) - 1)?;
-        Some((sites[at].offset.into(), u32::from(last.offset) + u32::from(last.insn.len), HOT))
-    })
+/// Has those accesses check by themselves whose groups lie across pages.
+fn set_apart(page: u64, sites: &mut [Site], learnt: &Learnt) {
+    sites.iter_mut().for_each(|site| site.apart |= learnt.is_apart(page + u64::from(site.offset)));
 }
 
 impl Unit {
     fn of(region: &Region) -> Unit {
-        Unit { page: region.page, sites: sites_of(region), slots: None, quick: false, _lease: None }
-    }
-
-    /// Has those accesses check by themselves whose groups lie across pages.
-    fn set_apart(&mut self, learnt: &Learnt) {
-        let page = self.page;
-        self.sites.iter_mut().for_each(|site| site.apart = learnt.is_apart(page + u64::from(site.offset)));
+        let (page, sites, shape) = (region.page, sites_of(region), region.shape());
+        Unit { page, sites, slots: None, quick: false, shape, _lease: None }
     }
 
     /// Gives accesses their inline caches, if there is room; not those that roam. Says which have to look for

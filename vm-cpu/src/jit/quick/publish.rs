@@ -9,6 +9,7 @@ use super::exits::Target;
 use super::registers::Registers;
 use super::{Quick, Writer};
 use crate::interp::{Block, Blocks, granule_mask};
+use crate::jit::region::Shape;
 use crate::jit::service::{Jit, Unit};
 use crate::lockstep::Lockstep;
 
@@ -104,7 +105,7 @@ impl Jit {
         let taken = |gpa| self.cache.lookup(gpa).is_some();
         let sites = quick.select(blocks, seed, taken, &self.learnt.lock())?;
         let page = seed.gpa & !(PAGE - 1);
-        let unit = Unit { page, sites, slots: None, quick: true, _lease: None };
+        let unit = Unit { page, sites, slots: None, quick: true, shape: Shape::default(), _lease: None };
         let mut ticket = self.cache.reserve()?;
         if !quick.translate(&unit, ticket.number(), self, now) {
             return None;
