@@ -3,7 +3,7 @@
 // its children's. Compiled for the guest and for the host from the same source.
 //
 // The header comment of a program ends with the group of its row in the report. `work` is done TIMES times, which
-// takes a second or two on QEMU, or once if the program is called with `quick`.
+// takes a second or two on QEMU, once if the program is called with `quick`, and for ever if with `endless`.
 #pragma once
 
 #include <stdint.h>
@@ -68,6 +68,7 @@ int main(int argc, char **argv) {
     const char *how = argc > 1 ? argv[1] : "";
     if (!strcmp(how, "end")) return 0; // started by fork_exec
     u64 wall = clock_ns(CLOCK_MONOTONIC), sum = 0;
+    while (!strcmp(how, "endless")) sum = mix(sum, work());
     for (u32 times = strcmp(how, "quick") ? TIMES : 1; times; times--) sum = mix(sum, work());
     u64 cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) + children_ns();
     printf("bench: %s %016lx %lu %lu\n", NAME, (unsigned long)sum, (unsigned long)cpu,

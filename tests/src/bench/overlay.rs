@@ -21,18 +21,32 @@ fn script(names: &[String], length: Length) -> String {
     text
 }
 
-/// Writes `initramfs` with the programs appended; gives the new file.
+/// Writes `initramfs` with the programs appended, which run and then end the machine; gives the new file.
 pub fn with_programs(initramfs: &Path, names: &[String], length: Length) -> Result<PathBuf> {
+    let mut archive = beside(initramfs, names)?;
+    archive.file("bench/run", 0o755, script(names, length).as_bytes())?;
+    archive.file("etc/rc.local", 0o755, HOOK.as_bytes())?;
+    written(archive, length.argument())
+}
+
+/// Writes `initramfs` with the programs in `/bench`, which its shell may run; gives the new file.
+pub fn for_shell(initramfs: &Path, names: &[String]) -> Result<PathBuf> {
+    written(beside(initramfs, names)?, "shell")
+}
+
+fn beside(initramfs: &Path, names: &[String]) -> Result<Archive<Vec<u8>>> {
     let mut bytes = fs::read(initramfs).with_context(|| initramfs.display().to_string())?;
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     let mut archive = Archive::new(bytes);
     archive.directory("bench")?;
-    archive.file("bench/run", 0o755, script(names, length).as_bytes())?;
-    archive.file("etc/rc.local", 0o755, HOOK.as_bytes())?;
     for name in names {
         archive.file(&format!("bench/{name}"), 0o755, &fs::read(build(name, Target::Guest)?)?)?;
     }
-    let out = scratch("bench").join(format!("{}.cpio", length.argument()));
+    Ok(archive)
+}
+
+fn written(archive: Archive<Vec<u8>>, name: &str) -> Result<PathBuf> {
+    let out = scratch("bench").join(format!("{name}.cpio"));
     fs::write(&out, archive.finish()?)?;
     Ok(out)
 }

@@ -84,7 +84,7 @@ pub fn measure(samples: &mut Samples) -> Result<()> {
     of(Machine::VmBoot, "the machine rests", Unit::Ns, nanos(runtime.rested()));
     drop(runtime);
     for (name, share) in warm::measure(files.path())? {
-        of(Machine::VmBoot, name, Unit::Times, share);
+        of(Machine::VmBoot, &name, Unit::Times, share);
     }
     let (run, answer) = restore(&quiet, &files.path().join("stats.json"))?;
     of(Machine::VmBoot, "restore until harts run", Unit::Ns, nanos(run));
