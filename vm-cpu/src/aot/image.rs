@@ -336,6 +336,12 @@ impl Image {
         (code < range.len).then_some(Place { unit, code, first: range.first, end: range.end })
     }
 
+    /// What tells most instructions that no unit begins with.
+    pub fn sieve(&self) -> index::Sieve {
+        let rows: &[[u8; Way::BYTES]] = self.section(LOOKUP).as_chunks().0;
+        index::Sieve::of(rows.iter().map(Way::of_bytes).map(|way| (way.bits, way.offset)))
+    }
+
     /// The ways in at an offset of a page with this instruction there; hottest units first. Which unit fits, its
     /// other instructions tell.
     pub fn ways(&self, offset: u16, bits: u32) -> impl Iterator<Item = Way> {

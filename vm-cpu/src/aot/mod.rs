@@ -19,7 +19,7 @@ mod header;
 #[cfg(test)]
 mod hostile;
 pub mod image;
-mod index;
+pub(crate) mod index;
 pub mod keys;
 mod layout;
 mod level;

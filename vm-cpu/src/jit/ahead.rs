@@ -1,7 +1,8 @@
 //! Units of an image: found by what the guest's code is, bound to where it is.
 //!
 //! ```text
-//!  block runs ─► offset and first instruction ─► candidates ─► all bytes the same? ─► words set, published
+//!  block runs ─► offset and first instruction ─► candidates ─► what comes behind it ─► all bytes the same?
+//!             ─► words set, published
 //!  its code is written to ─► unit dies ─► nobody runs it any more ─► may be bound again, anywhere
 //! ```
 //! **Invariant.** A unit is bound to one place at a time: its words are of that place, and stay until no hart
@@ -20,6 +21,7 @@ use super::region::Shape;
 use super::service::Unit;
 use super::slots::{FIRST_KEY, FIRST_SLOT};
 use crate::aot::Image;
+use crate::aot::index::{Sieve, bits_at};
 use crate::aot::shared::Loaded;
 use crate::aot::unit::{AheadSite, AheadUnit};
 use crate::interp::{Block, granule_mask};
@@ -30,6 +32,8 @@ use crate::isa::{self, Extensions, Insn};
 pub(crate) struct Ahead {
     image: Loaded,
     adopted: Adopted,
+    /// Spares most searches that find nothing.
+    sieve: Sieve,
     /// Which units are bound, or never to be.
     bound: Mutex<Vec<bool>>,
     /// How it was wrong, once it was.
@@ -57,8 +61,8 @@ impl Ahead {
                 adopted.set(2 * helper as u32 + u32::from(vectors), helper.address(vectors));
             }
         }
-        let bound = Mutex::new(vec![false; image.len()]);
-        Ok(Arc::new(Ahead { image, adopted, bound, report: OnceLock::new() }))
+        let (bound, sieve) = (Mutex::new(vec![false; image.len()]), image.sieve());
+        Ok(Arc::new(Ahead { image, adopted, sieve, bound, report: OnceLock::new() }))
     }
 
     /// Whether it is used no more.
@@ -94,10 +98,16 @@ impl Ahead {
         mut mark: impl FnMut(u64, u64),
     ) -> Option<u32> {
         let page = block.gpa & !(PAGE - 1);
-        let key = ((block.gpa - page) as u16, first.bits);
-        self.image.ways(key.0, key.1).map(|way| way.unit).find(|&number| {
+        let offset = (block.gpa - page) as u16;
+        if !self.sieve.lets_through(first.bits, offset) {
+            return None;
+        }
+        let mut bytes = [0; PAGE as usize];
+        memory.read(page, &mut bytes).ok()?;
+        let ways = self.image.ways(offset, first.bits);
+        ways.filter(|way| way.behind.is_in(&bytes, offset)).map(|way| way.unit).find(|&number| {
             let Some(unit) = self.unit(number) else { return false };
-            let sites = sites(&unit, page, memory, extensions);
+            let sites = sites(&unit, &bytes, extensions);
             sites.filter(|sites| suits(page, sites)).is_some_and(|sites| {
                 self.publish(cache, memory, page, (number, &unit), sites, &mut mark).is_some()
             })
@@ -188,26 +198,19 @@ impl Ahead {
     }
 }
 
-/// The instructions of a unit as they are in `page`. `None` if they are others, or mean something else to this
-/// machine.
-fn sites(unit: &AheadUnit, page: u64, memory: &AddressSpace, extensions: Extensions) -> Option<Box<[Site]>> {
-    let half = |at: u64| memory.read_u16(at).map_or(0, u32::from);
-    let place = |site: &AheadSite| {
-        let at = page + u64::from(site.offset);
-        let low = half(at);
-        let bits = if low & 3 == 3 { low | half(at + 2) << 16 } else { low };
-        let insn = (bits == site.bits).then(|| isa::decode(bits, extensions)).flatten()?;
+/// The instructions of a unit, if they are in `page`. `None` if there are others, or they mean something else to
+/// this machine.
+fn sites(unit: &AheadUnit, page: &[u8; PAGE as usize], extensions: Extensions) -> Option<Box<[Site]>> {
+    if !unit.sites.iter().all(|site| bits_at(page, site.offset.into()) == Some(site.bits)) {
+        return None;
+    }
+    let mut sites = Vec::with_capacity(unit.sites.len());
+    for site in &unit.sites {
+        let insn = isa::decode(site.bits, extensions).filter(|insn| insn.op as u16 == site.op)?;
         let size = Effects::of(&insn).directly().access.map_or(0, |(size, _)| size as u8);
-        (insn.op as u16 == site.op).then_some(Site {
-            insn: Insn { at: 0, ..insn },
-            offset: site.offset,
-            rest: site.rest,
-            size,
-            slot: site.slot,
-            beside: site.beside,
-            apart: false,
-            ahead: true,
-        })
-    };
-    unit.sites.iter().map(place).collect()
+        let AheadSite { offset, rest, slot, beside, .. } = *site;
+        let insn = Insn { at: 0, ..insn };
+        sites.push(Site { insn, offset, rest, size, slot, beside, apart: false, ahead: true });
+    }
+    Some(sites.into())
 }
