@@ -63,6 +63,14 @@ pub enum Access {
     Over(File),
 }
 
+/// Gives the lock back at once: a process that is just being started from this one holds what it had open until it
+/// becomes another program, and with it the lock.
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 impl Disk {
     /// Opens and locks the image at `path`.
     pub fn open(path: &Path, access: Access) -> Result<Disk, DiskError> {
@@ -235,6 +243,18 @@ mod tests {
         drop(writer);
         let _readers = [Disk::open(&path, Access::Read).unwrap(), Disk::open(&path, Access::Read).unwrap()];
         assert!(matches!(Disk::open(&path, Access::Write), Err(DiskError::InUse { .. })));
+    }
+
+    #[test]
+    fn an_image_is_free_at_once_though_its_file_is_still_open_somewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        fs::write(&path, [0; 512]).unwrap();
+        let writer = Disk::open(&path, Access::Write).unwrap();
+        // As a process has it that is about to become another program.
+        let _inherited = writer.file.try_clone().unwrap();
+        drop(writer);
+        Disk::open(&path, Access::Write).unwrap();
     }
 
     #[test]
