@@ -11,7 +11,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use vm_cpu::aot::CpuLevel;
-use vm_cpu::aot::build::{HOT, Job, Made};
+use vm_cpu::aot::build::{Job, Made};
 use vm_cpu::aot::origin::Digest;
 use vm_cpu::aot::reuse::Reuse;
 use vm_cpu::jit::compile::Compiler;
@@ -20,6 +20,9 @@ use crate::llvm::{Llvm, LlvmError, Tools};
 
 /// Guest instructions that are given to LLVM together: enough to be worth two processes.
 const BATCH: usize = 1000;
+
+/// What ran as often is for LLVM, unless told otherwise: it takes a hundred times as long as Cranelift for a region.
+pub const HOT: u64 = 2000;
 
 /// Which code generators are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -36,7 +39,7 @@ pub enum Backend {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// What compiles: LLVM 19 runs as child processes, opt-19 and llc-19
-    #[arg(long, value_enum, default_value = "cranelift")]
+    #[arg(long, value_enum, default_value = "auto")]
     pub backend: Backend,
     /// Code that ran as often as this is compiled by LLVM
     #[arg(long, value_name = "N", default_value_t = HOT)]

@@ -10,8 +10,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use aot_builder::backend::{Backend, Compiled, Options};
-use vm_cpu::aot::build::{HOT, SHARED_WORDS, assemble, plan};
+use aot_builder::backend::{Backend, Compiled, HOT, Options};
+use vm_cpu::aot::build::{SHARED_WORDS, assemble, plan};
 use vm_cpu::aot::profile::Profile;
 use vm_cpu::aot::standing::Standing;
 use vm_cpu::aot::store::Entry;
@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Result<String> {
     let key = keys::own(&args.keys)?;
     let jobs = plan(&all, args.least);
     ensure!(!jobs.is_empty(), "no code ran {} times or more: expected some; see --least", args.least);
-    let how = Options { backend: Backend::Cranelift, hot: HOT, jobs: Some(1) };
+    let how = Options { backend: Backend::Auto, hot: HOT, jobs: Some(1) };
     let cpu_level = CpuLevel::of_host();
     let newest = store.of_guest(&args.guest)?.into_iter().find(|entry| is_ours(entry, &cpu_level));
     let earlier = newest.and_then(|entry| file::reuse(&entry.path, &key.verifying_key(), &cpu_level));

@@ -1,7 +1,14 @@
 //! Linux twice: what the first boot executed is translated, and the second runs it, step by step with the
 //! interpreter; so does a machine with other memory and harts. An image that was changed is not run.
 
-use tests::ahead::{Ahead, boot, sum};
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+use tests::ahead::{Ahead, LIMIT, boot, sum};
+use tests::host::{run_limited, vm_boot};
+use vm_cpu::aot::profile::Profile;
+use vm_cpu::isa::asm::assemble;
 
 #[test]
 fn what_one_boot_executed_the_next_runs_from_an_image() {
@@ -23,11 +30,68 @@ fn what_one_boot_executed_the_next_runs_from_an_image() {
     let (from_it, all) = (sum(&other, "ahead"), sum(&other, "instructions"));
     assert!(from_it > all / 10 * 8, "{from_it} of {all} instructions were executed from the image");
 
-    let mut file = std::fs::read(ahead.image()).expect("an image");
+    let mut file = fs::read(ahead.image()).expect("an image");
     let middle = file.len() / 2;
     file[middle] ^= 1;
-    std::fs::write(ahead.image(), file).expect("a temporary file");
+    fs::write(ahead.image(), file).expect("a temporary file");
     let (refused, log) = boot(&image, home);
     assert_eq!(sum(&refused, "ahead"), 0);
     assert!(log.contains("no code from the image"), "{log}");
+}
+
+/// Reads two words that lie beside each other 100 000 times in one page, then as often at the border of two.
+const ACROSS: &str = "
+    auipc x5, 0x10
+    li x9, 2
+again:
+    li x6, 100000
+sum:
+    ld x7, 0(x5)
+    ld x8, 8(x5)
+    add x10, x7, x8
+    addi x6, x6, -1
+    bnez x6, sum
+    lui x11, 1
+    addi x11, x11, -8
+    add x5, x5, x11
+    addi x9, x9, -1
+    bnez x9, again
+    lui x5, 0x100
+    lui x6, 5
+    addi x6, x6, 0x555
+    sw x6, 0(x5)
+    wfi";
+
+#[test]
+fn a_unit_of_an_image_gives_way_if_what_it_checks_at_once_comes_to_lie_across_pages() {
+    let ahead = Ahead::default();
+    let home = ahead.trust();
+    let (firmware, stats) = (home.join("across"), home.join("stats"));
+    fs::write(&firmware, assemble(0x8000_0000, ACROSS).expect("instructions").bytes)
+        .expect("a temporary file");
+    let run = |options: &[&str]| -> Value {
+        let mut command = Command::new(vm_boot());
+        command.arg("run").arg("--firmware").arg(&firmware).arg("--stats-file").arg(&stats).args(options);
+        let outcome = run_limited(&mut command, LIMIT);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.output);
+        serde_json::from_slice(&fs::read(&stats).expect("statistics")).expect("JSON")
+    };
+    run(&["--profile", ahead.profile().to_str().expect("text")]);
+
+    // Of a run that had not come to the second half.
+    let mut profile = Profile::read(&fs::read(ahead.profile()).expect("a profile")).expect("a profile");
+    profile.pages.iter_mut().for_each(|page| page.apart.clear());
+    let mut bytes = Vec::new();
+    profile.write(&mut bytes).expect("memory");
+    fs::write(ahead.profile(), bytes).expect("a temporary file");
+    ahead.build(32);
+    let image = ahead.options();
+
+    let stats = run(&image.each_ref().map(String::as_str));
+    let (from_it, all) = (sum(&stats, "ahead"), sum(&stats, "instructions"));
+    assert!(from_it > all / 3, "{from_it} of {all} instructions were executed from the image");
+    let compiled = sum(&stats, "compiled");
+    assert!(compiled > all / 10 * 9, "{compiled} of {all} instructions were not left to the interpreter");
+    assert!(from_it < all / 10 * 6, "{from_it} of {all} instructions: what took its place was made here");
+    assert_eq!(stats["compiler"]["apart"], 1);
 }

@@ -170,11 +170,17 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
     }
 
     /// Calls `act` with the number, the heat and the metadata of each translation that is live when its turn comes.
+    /// In the stable zone heat is what it was published with.
     pub fn each_live(&self, mut act: impl FnMut(u32, u32, &M)) {
         for number in 1..self.core.translations.end() {
             let translation = self.core.translations.get(number);
             if translation.state.load(Ordering::Relaxed) == state::LIVE {
-                let heat = self.core.heat.of(translation);
+                let zones = &self.core.zones;
+                let is_stable = zones.segments(Zone::Stable).contains(&zones.segment_of(translation.piece()));
+                let heat = match is_stable {
+                    true => translation.heat.load(Ordering::Relaxed),
+                    false => self.core.heat.of(translation),
+                };
                 self.meta(number, |meta| act(number, heat, meta));
             }
         }

@@ -148,20 +148,31 @@ impl Filling {
         };
         let base = base.expose_provenance() + FRONT;
         let filling = Filling { whole: whole.addr(), taken, base, len };
-        // Pages of another size do as well.
-        let _ = filling.advise(libc::MADV_HUGEPAGE);
+        filling.gather();
         // Or a lack of memory would show when they are written, and as a signal.
-        match filling.advise(libc::MADV_POPULATE_WRITE) {
+        match filling.advise(0..len, libc::MADV_POPULATE_WRITE) {
             Err(error) if error.raw_os_error() != Some(libc::EINVAL) => Err(error),
             _ => Ok(filling),
         }
     }
 
-    /// Tells the host what is wanted of what is behind the first page.
-    fn advise(&self, advice: i32) -> io::Result<()> {
-        let (at, len) = (self.base + PAGE, self.len.saturating_sub(PAGE));
+    /// Has huge pages for what is behind the first page, as far as the host gives them. Before there is anything
+    /// in them, or it would have to be copied; but the host collapses no range without any page.
+    fn gather(&self) {
+        for huge in (PAGE..self.len).step_by(HUGE).filter(|huge| huge + HUGE <= self.len) {
+            let _ = self
+                .advise(huge..huge + PAGE, libc::MADV_POPULATE_WRITE)
+                .and_then(|()| self.advise(huge..huge + HUGE, libc::MADV_COLLAPSE));
+        }
+    }
+
+    /// Tells the host what is wanted of a range of the bytes.
+    fn advise(&self, range: Range<usize>, advice: i32) -> io::Result<()> {
+        debug_assert!(range.end <= self.len);
         // SAFETY: the range is inside the mapping, whose bytes stay what they are with all that is asked for here.
-        match unsafe { libc::madvise(ptr::with_exposed_provenance_mut(at), len, advice) } {
+        match unsafe {
+            libc::madvise(ptr::with_exposed_provenance_mut(self.base + range.start), range.len(), advice)
+        } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
@@ -182,8 +193,6 @@ impl Filling {
                 Err(error) => return Err(error),
             }
         }
-        // Where the host gives files no huge pages by itself.
-        let _ = self.advise(libc::MADV_COLLAPSE);
         Ok(filled)
     }
 }

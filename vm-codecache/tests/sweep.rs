@@ -21,11 +21,15 @@ fn short_windows(segments: usize) -> Config {
     Config { window: Duration::from_millis(1), ..config(segments) }
 }
 
+/// What a translation is published with.
+const HEAT: u32 = 100;
+
 fn publish_in(cache: &CodeCache<()>, zone: Zone, gpa: u64, len: usize) -> Result<u32, Full> {
     let ticket = cache.reserve().ok_or(Full::Lists)?;
     let code = code(gpa as u32, len);
     let pages = [(gpa & !0xfff, 1)];
-    cache.publish(ticket, New { zone, code: &code, entries: &[(gpa, 0)], pages: &pages, meta: (), heat: 1 })
+    cache
+        .publish(ticket, New { zone, code: &code, entries: &[(gpa, 0)], pages: &pages, meta: (), heat: HEAT })
 }
 
 /// Polls until there is an answer, at most ten seconds: how much one poll does depends on the clock.
@@ -125,6 +129,10 @@ fn the_stable_zone_is_never_swept() {
     }
     assert!((0..4).all(|i| cache.lookup(GPA + i * 4).is_some()));
     assert_eq!(cache.counters().stable.sweeps, 0);
+    heat_up(&cache, &cache.reader(), &[], 20);
+    let mut heats = Vec::new();
+    cache.each_live(|number, heat, ()| heats.extend((number <= 4).then_some(heat)));
+    assert_eq!(heats, [HEAT; 4], "what they were published with, though nothing was executed for long");
 }
 
 #[test]

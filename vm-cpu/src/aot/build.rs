@@ -99,10 +99,11 @@ pub const HOT: u64 = 20_000;
 /// from then on.
 const FLOAT: u64 = 8;
 
-/// Executions of a region's hottest entry, as they would be if all were counted alike.
+/// Executions of a region's hottest block, as they would be if all were counted alike.
 fn heat(region: &Region) -> u64 {
     let float = region.blocks.iter().flat_map(|block| &block.effects).any(|effects| effects.float.is_some());
-    if float { region.heat.saturating_mul(FLOAT) } else { region.heat }
+    let heat = region.blocks.iter().map(|block| block.heat).max().unwrap_or(region.heat);
+    if float { heat.saturating_mul(FLOAT) } else { heat }
 }
 
 /// The regions of a profile that are worth a unit, hottest first, with their inline caches. Blocks that ran
@@ -256,7 +257,7 @@ impl Job {
         insns.filter(|insn| insn.op == right).for_each(|insn| insn.op = wrong);
     }
 
-    /// Executions of the region's hottest entry; of floating point what they stand for.
+    /// Executions of the region's hottest block; of floating point what they stand for.
     pub fn heat(&self) -> u64 {
         self.heat
     }

@@ -80,7 +80,9 @@ impl Engine {
             Err(exit) => return Next::Back(Some(exit)),
         };
         core.tally.compiled += core.retired - before;
-        core.tally.ahead = core.native.ahead;
+        if self.jit.as_ref().is_some_and(|jit| jit.counts_here()) {
+            core.tally.ahead = core.tally.compiled.saturating_sub(core.native.here);
+        }
         core.tally.leaves[leave as usize - 1] += 1;
         match leave {
             Leave::Dispatch | Leave::Interpret => match self.find(core) {

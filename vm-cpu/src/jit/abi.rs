@@ -112,8 +112,8 @@ pub(crate) struct Native {
     pub zero_forbidden: u64,
     /// Not 0 if reservations are the runtime's.
     pub strict: u64,
-    /// Instructions executed by units that were made ahead.
-    pub ahead: u64,
+    /// Instructions executed by units that were made in this run, counted if there is an image too.
+    pub here: u64,
     /// What a page's host address by 512 is added to for the address of its word of granules.
     pub granules: u64,
 }
@@ -147,7 +147,7 @@ impl Native {
             pc_mask: 0,
             zero_forbidden: 1,
             strict: cpu.strict_lrsc.into(),
-            ahead: 0,
+            here: 0,
             granules: granule_words(memory),
         }
     }

@@ -38,8 +38,8 @@ impl Core {
     /// So many instructions of the unit of `site` have been executed.
     fn retire(&mut self, count: u64, site: &Site) {
         self.retired = self.retired.wrapping_add(count);
-        if site.ahead {
-            self.native.ahead = self.native.ahead.wrapping_add(count);
+        if !site.ahead {
+            self.native.here = self.native.here.wrapping_add(count);
         }
     }
 
@@ -55,7 +55,7 @@ impl Core {
             Stop::Again => Then::Leave(Leave::Again),
             Stop::Outside => Then::Leave(Leave::Interpret),
             Stop::Done => {
-                self.retired += 1;
+                self.retire(1, site);
                 self.pc = self.pc.wrapping_add(site.insn.len.into());
                 Then::Leave(Leave::Dispatch)
             }
@@ -344,7 +344,7 @@ impl Core {
             {
                 return done;
             }
-        } else if !site.ahead && self.crossings.count(site) {
+        } else if self.crossings.count(site) {
             let at = self.native.page + u64::from(site.offset);
             let gpa = self.tlb.translate(self.fetch.class, at, Access::Fetch);
             self.misfit = gpa.map(|gpa| Misfit::Apart { gpa });

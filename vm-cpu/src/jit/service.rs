@@ -327,6 +327,7 @@ impl Jit {
                 counts: counts.clone(),
                 when_full: when_full.clone(),
                 options: Options { alone: config.lockstep == Some(Lockstep::Units), ..config.options },
+                counted: ahead.is_some(),
                 pool: pool.clone(),
                 learnt: learnt.clone(),
                 collector: collector.clone(),
@@ -447,6 +448,11 @@ impl Jit {
         self.cache.resolve(self.cache.lookup(gpa).and_then(enter::target)?)
     }
 
+    /// Whether what is not executed from an image is counted: one was given, whatever has become of it.
+    pub(crate) fn counts_here(&self) -> bool {
+        self.ahead.is_some()
+    }
+
     /// Whether there is an image in use.
     pub(crate) fn has_image(&self) -> bool {
         self.ahead.as_ref().is_some_and(|ahead| !ahead.is_quarantined())
@@ -490,9 +496,13 @@ impl Jit {
             let learnt = self.learnt.lock();
             let is = |kind: &HashSet<u64>, site: &Site| kind.contains(&(page + u64::from(site.offset)));
             let misfit = |site: &Site| {
-                site.slot != 0 && is(&learnt.roaming, site) || !site.beside && is(&learnt.beside, site)
+                site.slot != 0 && is(&learnt.roaming, site)
+                    || !site.beside && is(&learnt.beside, site)
+                    || is(&learnt.apart, site)
             };
-            learnt.roaming.is_empty() && learnt.beside.is_empty() || !sites.iter().any(misfit)
+            let learnt_some =
+                !learnt.roaming.is_empty() || !learnt.beside.is_empty() || !learnt.apart.is_empty();
+            !learnt_some || !sites.iter().any(misfit)
         };
         let Some(unit) = ahead.bind(&self.cache, &memory, extensions, (block, first), &suits, mark) else {
             return false;
@@ -683,6 +693,8 @@ struct Worker {
     counts: Arc<Counts>,
     when_full: Arc<WhenFull>,
     options: Options,
+    /// There is an image too.
+    counted: bool,
     pool: Arc<SlotPool>,
     learnt: Arc<Mutex<Learnt>>,
     collector: Option<Arc<Collector>>,
@@ -756,7 +768,7 @@ impl Worker {
             let place = Place {
                 sites: &unit.sites,
                 slots: unit.slots.as_ref().map(|range| range.span),
-                binding: Binding::Here { number, cell: &mut cell },
+                binding: Binding::Here { number, cell: &mut cell, counted: self.counted },
                 options: self.options,
             };
             self.compiler.compile(region, place)

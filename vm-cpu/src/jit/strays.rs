@@ -6,6 +6,8 @@ use super::abi::Site;
 const KNOWN: usize = 64;
 /// Times after which the site had better be made otherwise.
 const OFTEN: u32 = 128;
+/// The same if its unit was made ahead: what takes its place has to be made as the guest runs.
+const OFTEN_AHEAD: u32 = 32 * OFTEN;
 
 /// Counts of such times, of the sites that had some of late. One takes the place of another.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ impl Strays {
             (*known, *count) = (address, 0);
         }
         *count += 1;
-        let often = *count == OFTEN;
+        let often = *count == if site.ahead { OFTEN_AHEAD } else { OFTEN };
         if often {
             *count = 0;
         }
@@ -52,6 +54,13 @@ mod tests {
             strays.count(&sites[0])
         });
         assert_eq!(reported.collect::<Vec<u32>>(), [OFTEN - 1, OFTEN * 2 - 1]);
+    }
+
+    #[test]
+    fn a_site_of_a_unit_made_ahead_may_do_it_more_often() {
+        let insn = decode(0x00a5_b023, Extensions::all()).expect("sd");
+        let (site, mut strays) = (Site { ahead: true, ..Site::alone(insn) }, Strays::default());
+        assert_eq!((0..OFTEN_AHEAD * 2 - 1).find(|_| strays.count(&site)), Some(OFTEN_AHEAD - 1));
     }
 
     #[test]

@@ -442,7 +442,7 @@ impl Lifter<'_, '_> {
         let before = self.word(abi::retired_offset());
         let after = self.b.ins().iadd(before, self.counted);
         self.set_word(abi::retired_offset(), after);
-        self.count_ahead();
+        self.count_here();
     }
 
     /// Returns to the dispatcher; state, pc and count are settled.

@@ -35,6 +35,8 @@ pub enum Binding<'a> {
         number: u32,
         /// Gives the address of the cell of a guest-physical address.
         cell: &'a mut dyn FnMut(u64) -> u64,
+        /// There is an image too, and what is not executed from it is counted.
+        counted: bool,
     },
     /// To the words of an image.
     Ahead {
@@ -125,27 +127,23 @@ impl Lifter<'_, '_> {
         }
     }
 
-    /// Marks the unit as entered.
+    /// Marks the unit as entered. What was made ahead is never swept, and nobody asks.
     pub(super) fn touch(&mut self) {
-        let touched = self.fixed_word(native!(touched));
-        let one = self.b.ins().iconst(cranelift_codegen::ir::types::I8, 1);
-        let flags = self.kinds.table;
-        match self.place.binding {
-            Binding::Here { number, .. } => _ = self.b.ins().store(flags, one, touched, number as i32),
-            Binding::Ahead { .. } => {
-                let number = self.number();
-                let at = self.b.ins().iadd(touched, number);
-                self.b.ins().store(flags, one, at, 0);
-            }
+        if let Binding::Here { number, .. } = self.place.binding {
+            let touched = self.fixed_word(native!(touched));
+            let one = self.b.ins().iconst(cranelift_codegen::ir::types::I8, 1);
+            let flags = self.kinds.table;
+            self.b.ins().store(flags, one, touched, number as i32);
         }
     }
 
-    /// Tells the hart how much of what it executes was translated ahead: what `counted` adds to `retired`.
-    pub(super) fn count_ahead(&mut self) {
-        if let Binding::Ahead { .. } = self.place.binding {
-            let before = self.word(native!(ahead));
+    /// Tells the hart how much of what it executes was not translated ahead: what `counted` adds to `retired`. Most
+    /// of it is, and runs faster for not being counted.
+    pub(super) fn count_here(&mut self) {
+        if let Binding::Here { counted: true, .. } = self.place.binding {
+            let before = self.word(native!(here));
             let after = self.b.ins().iadd(before, self.counted);
-            self.set_word(native!(ahead), after);
+            self.set_word(native!(here), after);
         }
     }
 }

@@ -100,6 +100,9 @@ impl Writer<'_> {
             self.leave_at_start(Cond::Equal, Leave::Interpret);
         }
         self.hot.alu_memory(Size::D, Alu::Add, R15, abi::retired_offset(), block.len as i32);
+        if self.counted {
+            self.hot.alu_memory(Size::D, Alu::Add, R15, native!(here), block.len as i32);
+        }
     }
 
     /// Says that the unit was entered, and leaves if attention is wanted.

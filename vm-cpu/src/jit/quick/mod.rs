@@ -82,6 +82,8 @@ struct Writer<'a> {
     patience: u64,
     /// The same of one with floating point, which is left to helpers.
     float_patience: u64,
+    /// There is an image too, and what is not executed from it is counted.
+    counted: bool,
     /// Instructions that the hart has retired.
     now: u64,
     hot: &'a mut Code,
@@ -212,6 +214,7 @@ mod tests {
             heat: &heat,
             patience: 100,
             float_patience: 100,
+            counted: false,
             now: 0,
             hot: &mut room.hot,
             cold: &mut room.cold,

@@ -48,6 +48,7 @@ impl Quick {
             heat: &jit.quick.heat,
             patience: jit.config().threshold,
             float_patience: jit.config().threshold_of_float(),
+            counted: jit.counts_here(),
             now,
             hot,
             cold,
