@@ -84,5 +84,6 @@ fn guest(unit: &AheadUnit, site: &AheadSite) -> String {
     let bits = format!("{:0digits$x}", site.bits);
     let slot = if site.slot == 0 { String::new() } else { format!("  ; inline cache {}", site.slot) };
     let beside = if site.beside { "  ; beside code" } else { "" };
-    format!("  {mark} {:06x}  {bits:<width$}  {spelling}{slot}{beside}\n", site.offset)
+    let apart = if site.apart { "  ; checked apart" } else { "" };
+    format!("  {mark} {:06x}  {bits:<width$}  {spelling}{slot}{beside}{apart}\n", site.offset)
 }

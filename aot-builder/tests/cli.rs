@@ -55,7 +55,8 @@ fn chmod(path: &Path, mode: u32) {
 
 /// One unit: `c.li x10,0; c.jr x1`, of a host's `mov rax, [words]; ret`.
 fn image() -> Vec<u8> {
-    let site = |offset, bits| AheadSite { bits, op: 0, offset, rest: 1, slot: 0, beside: false };
+    let site =
+        |offset, bits| AheadSite { bits, op: 0, offset, rest: 1, slot: 0, beside: false, apart: false };
     let unit = AheadUnit {
         text: 0,
         len: 8,

@@ -70,7 +70,15 @@ fn well_formed(key: &SigningKey) -> Vec<u8> {
 
 /// A few units, some with inline caches.
 fn contents() -> Contents {
-    let site = |offset, bits, slot| AheadSite { bits, op: 3, offset, rest: 1, slot, beside: slot & 1 == 1 };
+    let site = |offset, bits, slot| AheadSite {
+        bits,
+        op: 3,
+        offset,
+        rest: 1,
+        slot,
+        beside: slot & 1 == 1,
+        apart: false,
+    };
     let unit = |n: u16| AheadUnit {
         text: 64 * u32::from(n),
         len: 60,

@@ -90,6 +90,12 @@ impl Surroundings for Facts {
     fn is_entered(&self, gpa: u64) -> bool {
         self.entered.contains(&gpa)
     }
+
+    /// In a run what asks for a region most often is one; here it is a function, and a loop that an interrupt
+    /// came back to would be translated anew.
+    fn enters_loops(&self) -> bool {
+        true
+    }
 }
 
 /// Executions from which on a region has inline caches, and takes in what others have already.
@@ -369,6 +375,7 @@ pub fn assemble(made: impl IntoIterator<Item = (Job, Option<Made>)>) -> Contents
             rest: site.rest,
             slot: site.slot,
             beside: site.beside,
+            apart: site.apart,
         };
         let slots = job.slots.map(|span| AheadSlots {
             first: span.first as u16,
@@ -431,6 +438,20 @@ mod tests {
             let made = job.compile(&mut compiler).unwrap();
             (job, Some(made))
         }))
+    }
+
+    #[test]
+    fn an_interrupt_may_come_back_to_a_loop_inside_a_unit() {
+        let mut profile = countdown();
+        profile.pages.truncate(1);
+        let page = &mut profile.pages[0];
+        // `addi a1, a1, -1` in front.
+        page.bytes.splice(0..0, 0xfff5_8593u32.to_le_bytes());
+        page.blocks = [(0, 4), (4, 8), (12, 4)]
+            .map(|(offset, bytes)| ProfileBlock { offset, bytes, heat: 1000, entered: false })
+            .to_vec();
+        let region = plan(&profile, 1).remove(0).region;
+        assert_eq!(region.entries().map(|at| region.blocks[at].offset).collect::<Vec<u32>>(), [0, 4]);
     }
 
     #[test]

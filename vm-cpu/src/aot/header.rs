@@ -29,7 +29,7 @@ use super::error::ImageError;
 use super::keys::KeyId;
 
 /// The format that is written and read.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 /// What units and their loader agree on, beyond the layout of structures.
 pub const ABI: u32 = 1;
 /// What sections are aligned to, and the length of the header.

@@ -28,7 +28,7 @@ fn an_image_comes_out_as_it_went_in() {
 #[test]
 fn the_format_is_what_its_number_says() {
     let digest = blake3::hash(&file()).to_string();
-    let noted = "5b0462779c41e5a5cd690e419423d476e23005f491a003e6a64a08f4411bc386";
+    let noted = "05c30bbaf0802a0abd2df13c8b437a3b058db4737f1c1e16884273c8c673abe1";
     assert_eq!(
         digest, noted,
         "another layout of the file or of units: raise FORMAT in header.rs, then note this"
@@ -139,10 +139,10 @@ fn an_image_for_another_program_host_or_time_is_refused() {
     let more = Image::read(&file, &trust(), &super::Host { shared_words: 11, ..host() }).unwrap();
     let refused = more.unit(0).unwrap_err().to_string();
     assert!(refused.contains("unit 0: words: expected words from 11 up to 19"), "{refused}");
-    let newer = [&file[..8], &5u32.to_le_bytes(), &file[12..]].concat();
-    assert_eq!(read(&newer), Err(ImageError::Newer { what: "format", found: 5, known: 4 }));
+    let newer = [&file[..8], &6u32.to_le_bytes(), &file[12..]].concat();
+    assert_eq!(read(&newer), Err(ImageError::Newer { what: "format", found: 6, known: 5 }));
     let older = [&file[..8], &2u32.to_le_bytes(), &file[12..]].concat();
-    assert_eq!(read(&older), Err(ImageError::Older { what: "format", found: 2, known: 4 }));
+    assert_eq!(read(&older), Err(ImageError::Older { what: "format", found: 2, known: 5 }));
 }
 
 #[test]

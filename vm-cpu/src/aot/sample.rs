@@ -39,7 +39,7 @@ pub fn about() -> About {
 }
 
 fn site(offset: u16, bits: u32, slot: u16) -> AheadSite {
-    AheadSite { bits, op: 1, offset, rest: 1, slot, beside: false }
+    AheadSite { bits, op: 1, offset, rest: 1, slot, beside: false, apart: false }
 }
 
 /// Three units.

@@ -62,6 +62,8 @@ pub struct AheadSite {
     pub slot: u16,
     /// It looks for code after each store.
     pub beside: bool,
+    /// It is checked by itself, not with others.
+    pub apart: bool,
 }
 
 /// The inline caches of a unit.

@@ -208,9 +208,9 @@ fn sites(unit: &AheadUnit, page: &[u8; PAGE as usize], extensions: Extensions) -
     for site in &unit.sites {
         let insn = isa::decode(site.bits, extensions).filter(|insn| insn.op as u16 == site.op)?;
         let size = Effects::of(&insn).directly().access.map_or(0, |(size, _)| size as u8);
-        let AheadSite { offset, rest, slot, beside, .. } = *site;
+        let AheadSite { offset, rest, slot, beside, apart, .. } = *site;
         let insn = Insn { at: 0, ..insn };
-        sites.push(Site { insn, offset, rest, size, slot, beside, apart: false, ahead: true });
+        sites.push(Site { insn, offset, rest, size, slot, beside, apart, ahead: true });
     }
     Some(sites.into())
 }

@@ -111,6 +111,10 @@ pub trait Surroundings {
     fn is_entered(&self, _gpa: u64) -> bool {
         false
     }
+    /// Whether other code may jump to the head of any loop: that is where an interrupt comes back to.
+    fn enters_loops(&self) -> bool {
+        false
+    }
 }
 
 /// How an instruction may be left.
@@ -184,7 +188,11 @@ impl Region {
         returns.truncate(RETURNS);
         let heat = |offset: u32| blocks.known(page + u64::from(offset)).map_or(0, |block| around.heat(block));
         let blocks = cut(&insns, &leaders, &entries, heat);
-        let region = Region { page, seed: first, blocks, returns, heat: around.heat(seed) };
+        let mut region = Region { page, seed: first, blocks, returns, heat: around.heat(seed) };
+        if around.enters_loops() {
+            region.connect();
+            region.blocks.iter_mut().for_each(|block| block.entry |= block.head);
+        }
         Some(region.analysed())
     }
 

@@ -498,7 +498,7 @@ impl Jit {
             let misfit = |site: &Site| {
                 site.slot != 0 && is(&learnt.roaming, site)
                     || !site.beside && is(&learnt.beside, site)
-                    || is(&learnt.apart, site)
+                    || !site.apart && is(&learnt.apart, site)
             };
             let learnt_some =
                 !learnt.roaming.is_empty() || !learnt.beside.is_empty() || !learnt.apart.is_empty();
