@@ -346,12 +346,9 @@ impl Image {
     /// other instructions tell.
     pub fn ways(&self, offset: u16, bits: u32) -> impl Iterator<Item = Way> {
         let rows: &[[u8; Way::BYTES]] = self.section(LOOKUP).as_chunks().0;
-        let of = move |row: &[u8; Way::BYTES]| {
-            let way = Way::of_bytes(row);
-            (way.bits, way.offset)
-        };
-        let start = rows.partition_point(|row| of(row) < (bits, offset));
-        rows[start..].iter().take_while(move |row| of(row) == (bits, offset)).map(Way::of_bytes)
+        let key = Way::key(bits, offset);
+        let start = rows.partition_point(|row| Way::key_of(row) < key);
+        rows[start..].iter().take_while(move |row| Way::key_of(row) == key).map(Way::of_bytes)
     }
 }
 

@@ -199,6 +199,19 @@ impl Way {
         bytes
     }
 
+    /// What the table is sorted by, of a way in whose bytes these are: first its instruction, then its offset.
+    #[inline]
+    pub fn key_of(bytes: &[u8; Way::BYTES]) -> u64 {
+        let (at, half) = readers(bytes);
+        Way::key(at(0), half(12))
+    }
+
+    /// The same of an instruction at an offset.
+    #[inline]
+    pub fn key(bits: u32, offset: u16) -> u64 {
+        u64::from(bits) << 16 | u64::from(offset)
+    }
+
     /// Of bytes, whatever they are.
     pub fn of_bytes(bytes: &[u8; Way::BYTES]) -> Way {
         let (at, half) = readers(bytes);
@@ -206,6 +219,7 @@ impl Way {
     }
 }
 
+#[inline]
 fn readers(bytes: &[u8]) -> (impl Fn(usize) -> u32, impl Fn(usize) -> u16) {
     let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|k| bytes[at + k]));
     let half = |at: usize| u16::from_le_bytes(std::array::from_fn(|k| bytes[at + k]));
