@@ -101,6 +101,8 @@ struct Bench {
     image: Option<Ahead>,
     /// What the programs executed, translated by each code generator.
     backends: Option<Backends>,
+    /// What Debian executed until its login and from there to its end, translated.
+    login: Option<Ahead>,
     /// What Debian's files hold, translated.
     unseen: Option<Ahead>,
     /// Of full length, or of whatever length was asked for.
@@ -119,6 +121,7 @@ impl Bench {
             samples: Samples::default(),
             image: None,
             backends: None,
+            login: None,
             unseen: None,
             checksums,
             quick_checksums,
@@ -129,9 +132,6 @@ impl Bench {
         for machine in MACHINES {
             let on = || format!("on {}", machine.name());
             self.boot(machine).with_context(on)?;
-            if self.plan.has("debian") {
-                debian::measure(machine, &mut self.samples).with_context(on)?;
-            }
             self.demo(machine).with_context(on)?;
             self.guest_programs(machine).with_context(on)?;
             if self.plan.has("interrupts") {
@@ -140,6 +140,9 @@ impl Bench {
         }
         self.native_programs()?;
         self.switches()?;
+        if self.plan.has("debian") {
+            debian::measure(&mut self.login, &mut self.samples).context("Debian")?;
+        }
         if self.plan.has("ahead") {
             ahead::measure(&mut self.image, &mut self.samples).context("an image")?;
             backends::measure(&mut self.backends, self.plan.length, &mut self.samples)

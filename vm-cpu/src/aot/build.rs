@@ -21,11 +21,12 @@ use super::warm::Resident;
 use crate::interp::{Block, Blocks};
 use crate::isa::{self, Extensions, Insn, Op};
 use crate::jit::abi::Site;
-use crate::jit::compile::{CompileError, Compiler, Name, ways_in};
+use crate::jit::compile::{CompileError, Compiler, Name};
 use crate::jit::lift::{Binding, HELPER_WORDS, LINK_WORDS, Options, Place, space};
 use crate::jit::region::{Region, Surroundings};
 use crate::jit::sites::{Known, assign_slots, sites_of};
 use crate::jit::slots::{FIRST_KEY, FIRST_SLOT, SLOTS, SlotSpan};
+use crate::jit::ways::ways_in;
 
 /// Granularity of the text: a unit begins on a line.
 pub const LINE: usize = 64;

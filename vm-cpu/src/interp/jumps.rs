@@ -13,7 +13,7 @@ use super::blocks::{BlockId, NONE};
 use crate::jit::enter::stub_cell;
 
 /// Slots; a power of two.
-pub(crate) const SLOTS: usize = 1 << 14;
+pub(crate) const SLOTS: usize = 1 << 16;
 /// Moves the slots of a page away from those of its neighbours.
 pub(crate) const SPREAD: u64 = 0x9e5;
 /// Counters of entries.
@@ -64,12 +64,13 @@ pub(crate) struct Jumps {
     epoch: u64,
     slots: Box<[Slot; SLOTS]>,
     /// Entries of the pages that share a counter.
-    counts: Box<[u16; COUNTS]>,
+    counts: Box<[u32; COUNTS]>,
 }
 
 impl Default for Jumps {
     fn default() -> Self {
-        let (slots, counts) = (Box::new([Slot::default(); SLOTS]), Box::new([0; COUNTS]));
+        let slots = vec![Slot::default(); SLOTS].into_boxed_slice();
+        let (slots, counts) = (slots.try_into().expect("as many"), Box::new([0; COUNTS]));
         Self { space: 0, user: 0, epoch: 0, slots, counts }
     }
 }

@@ -1,11 +1,4 @@
-//! From a region to host code: Cranelift, and a way in for each entry.
-//!
-//! ```text
-//!  ┌────────────┬───────────┬───────────┬─────
-//!  │ code …     │ mov esi,0 │ mov esi,1 │ …      one blob without relocations: it may be copied
-//!  └────▲───────┴──── jmp ──┴──── jmp ──┴─────
-//!       └── the only entry of a region with one
-//! ```
+//! From a region to host code: Cranelift, and a way in for each entry ([`ways`](super::ways)).
 
 use cranelift_codegen::Context;
 use cranelift_codegen::binemit::Reloc;
@@ -19,6 +12,7 @@ use thiserror::Error;
 
 use super::lift::{self, Binding, Place};
 use super::region::Region;
+use super::ways::ways_in;
 
 /// Why there is no code for a region. It stays with the interpreter.
 #[derive(Debug, Error)]
@@ -121,23 +115,6 @@ impl Compiler {
         let blocks = lift::lift(&mut self.context.func, &mut self.builder, config, region, place);
         (std::mem::replace(&mut self.context.func, ir::Function::new()), blocks)
     }
-}
-
-/// Appends a way in for each entry to the code of a unit; where they begin.
-pub(crate) fn ways_in(code: &mut Vec<u8>, entries: usize) -> Vec<u32> {
-    if entries == 1 {
-        return vec![0];
-    }
-    let way_in = |number: u32| {
-        let at = code.len() as u32;
-        code.push(0xbe); // mov esi, number
-        code.extend_from_slice(&number.to_le_bytes());
-        code.push(0xe9); // jmp to the start
-        let back = -(at as i32 + 10);
-        code.extend_from_slice(&back.to_le_bytes());
-        at
-    };
-    (0..entries as u32).map(way_in).collect()
 }
 
 /// Whose code lies where: what is nobody's counts for whom it follows, and in front for the first.
