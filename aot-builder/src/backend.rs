@@ -21,7 +21,7 @@ use crate::llvm::{Llvm, LlvmError, Tools};
 /// Guest instructions that are given to LLVM together: enough to be worth two processes.
 const BATCH: usize = 1000;
 
-/// What ran as often is for LLVM, unless told otherwise: it takes a hundred times as long as Cranelift for a region.
+/// What ran as often is for LLVM, unless told otherwise: it takes several times as long as Cranelift.
 pub const HOT: u64 = 2000;
 
 /// Which code generators are used.

@@ -28,6 +28,18 @@ impl Default for Ahead {
 }
 
 impl Ahead {
+    /// The image of what `run` executes, which writes its profile to the file that it is given; as `aot-builder`
+    /// makes it if it is told nothing else.
+    ///
+    /// # Errors
+    /// What `run` says.
+    pub fn of<E>(run: impl FnOnce(&str) -> Result<(), E>) -> Result<Ahead, E> {
+        let ahead = Ahead::default();
+        run(ahead.profile().to_str().expect("a path that is text"))?;
+        eprint!("{}", ahead.build_by(&[]));
+        Ok(ahead)
+    }
+
     /// Where a run writes its profile.
     pub fn profile(&self) -> PathBuf {
         self.directory.path().join("profile")

@@ -22,13 +22,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub fn measure(image: &mut Option<Ahead>, samples: &mut Samples) -> Result<()> {
     let ahead = match image {
         Some(ahead) => ahead,
-        None => {
-            let ahead = Ahead::default();
-            let profile = ahead.profile();
-            whole_boot(&["--profile", profile.to_str().context("a path that is text")?])?;
-            eprint!("{}", ahead.build_by(&[]));
-            image.insert(ahead)
-        }
+        None => image.insert(Ahead::of(|profile| whole_boot(&["--profile", profile]))?),
     };
     let options = ahead.options();
     let options = options.each_ref().map(String::as_str);

@@ -12,14 +12,10 @@ use anyhow::{Context, Result};
 pub fn measure(made: &mut Option<Ahead>, samples: &mut Samples) -> Result<()> {
     let ahead = match made {
         Some(ahead) => ahead,
-        None => {
-            let ahead = Ahead::default();
-            let profile = ahead.profile();
-            let profile = profile.to_str().context("a path that is text")?;
+        None => made.insert(Ahead::of(|profile| -> Result<()> {
             Debian::boot(&Disk::new().path(), "1", &["--profile", profile]).power_off();
-            eprint!("{}", ahead.build_by(&[]));
-            made.insert(ahead)
-        }
+            Ok(())
+        })?),
     };
     let options = ahead.options();
     boot(Machine::VmBoot, &[], &[DEBIAN], samples)?;

@@ -77,7 +77,7 @@ fn contents() -> Contents {
         rest: 1,
         slot,
         beside: slot & 1 == 1,
-        apart: false,
+        apart: slot & 2 == 2,
     };
     let unit = |n: u16| AheadUnit {
         text: 64 * u32::from(n),

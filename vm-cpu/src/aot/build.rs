@@ -100,7 +100,7 @@ impl Surroundings for Facts {
 }
 
 /// Executions from which on a region has inline caches, and takes in what others have already.
-pub const HOT: u64 = 20_000;
+const HOT: u64 = 20_000;
 
 /// Floating point has its region after this part of the executions that other code has before, and none are counted
 /// from then on.

@@ -27,7 +27,7 @@ pub struct AheadUnit {
     pub words: u32,
     /// Its inline caches.
     pub slots: Option<AheadSlots>,
-    /// Executions of its hottest entry in the profile.
+    /// Executions of its hottest block in the profile.
     pub heat: u64,
     /// Whose code lies where: bytes behind the begin of the one before, and the site. The first begins at 0.
     pub places: Vec<(u32, u16)>,

@@ -8,14 +8,15 @@
 //! ```
 //! Compilers know functions of one entry. So a unit begins by jumps by the number of the entry, which is in `esi`:
 //! through a table, or one comparison after the other. Nobody can predict these if much code is entered but once in
-//! a while, and they lead through more lines of the host's instruction cache than what is entered has. So what comes
+//! a while, and each leads through other lines of the host's instruction cache. So what comes
 //! before them is done again for each entry, and they are followed here. What of a begin is not understood is
 //! jumped to with the number in `esi`.
 //!
 //! **Invariant.** A way in does what the unit does from its first byte on, if `esi` holds the number: what is copied
-//! does the same anywhere and leaves `esi` alone.
+//! does the same anywhere and leaves `esi` alone, and a table in a unit is that of its entries: nothing else of the
+//! lifter's branches through one.
 
-/// Instructions of a begin are not looked at any further.
+/// Bytes that are done again for a way in, more or less.
 const LONGEST: usize = 96;
 
 /// `esi` as an operand.
