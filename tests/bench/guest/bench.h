@@ -28,7 +28,8 @@ typedef int64_t i64;
 // A function that stays one.
 #define APART __attribute__((noinline, noclone))
 
-static u64 work(void);
+// Done as often as it is called for: where a compiler sees that it has no effect, it calls it once.
+__attribute__((noipa)) static u64 work(void);
 
 static u64 random_state = 88172645463325252;
 static inline u64 random_next(void) {

@@ -364,7 +364,7 @@ pub struct Jit(pub Option<JitConfig>);
 
 impl Jit {
     /// The options after `on`.
-    pub const KEYS: [&str; 16] = [
+    pub const KEYS: [&str; 17] = [
         "threshold",
         "calm",
         "quick",
@@ -378,6 +378,7 @@ impl Jit {
         "beside",
         "float",
         "narrow",
+        "unroll",
         "system",
         "wait",
         "lockstep",
@@ -415,6 +416,7 @@ impl FromStr for Jit {
                 "beside" => config.options.beside = switch(key, value)?,
                 "float" => config.options.float = switch(key, value)?,
                 "narrow" => config.options.narrow = switch(key, value)?,
+                "unroll" => config.options.unroll = switch(key, value)?,
                 "system" => config.options.system = switch(key, value)?,
                 "wait" => config.wait = switch(key, value)?,
                 "lockstep" => config.lockstep = lockstep(value)?,

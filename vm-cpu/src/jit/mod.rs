@@ -25,6 +25,7 @@ mod service;
 pub(crate) mod sites;
 pub(crate) mod slots;
 pub(crate) mod strays;
+mod streams;
 pub(crate) mod ways;
 
 pub(crate) use self::enter::Participant;

@@ -58,7 +58,10 @@ impl Lifter<'_, '_> {
         for (block, to) in [(taken_block, taken), (next_block, next)] {
             self.go_on_in(block);
             match self.region.block_at(to) {
-                Some(at) => _ = self.b.ins().jump(self.blocks[at], &[]),
+                Some(at) => {
+                    let to = self.way_to(at);
+                    self.b.ins().jump(to, &[]);
+                }
                 None => {
                     self.dirty = dirty;
                     self.exit_to(to);

@@ -24,13 +24,13 @@ use vm_mmu::{ENTRIES, Entry, PAGE};
 
 /// A group whose check has been made.
 #[derive(Clone, Copy, Debug)]
-struct Open {
+pub(super) struct Open {
     /// Its number in the block.
-    number: usize,
+    pub number: usize,
     /// Host address of the base register of its first access.
-    host: Variable,
+    pub host: Variable,
     /// Its stores look for code.
-    beside: bool,
+    pub beside: bool,
 }
 
 /// Groups of the block at hand.
@@ -75,6 +75,9 @@ impl Lifter<'_, '_> {
     /// Makes the check of the group that begins at the instruction at hand.
     pub(super) fn open_group(&mut self, insn: &Insn) {
         let Some((number, plan)) = self.groups.plan.begins(self.insn) else { return };
+        if self.stream().is_some() {
+            return;
+        }
         let (low, span) = (i64::from(plan.low), i64::from(plan.high) - i64::from(plan.low) + 1);
         let base = self.base(insn.rs1);
         let addend = self.check(base, low, span, Accesses::Group { write: plan.write });
@@ -192,6 +195,9 @@ impl Lifter<'_, '_> {
 
     /// The group whose check covers the access at hand, and where in it that lies.
     fn group(&self) -> Option<(Open, i32)> {
+        if let Some(stream) = self.stream() {
+            return Some(stream);
+        }
         let (member, _) = self.groups.plan.of(self.insn)?;
         let open = self.groups.open.iter().find(|open| open.number == member.plan)?;
         Some((*open, member.offset))

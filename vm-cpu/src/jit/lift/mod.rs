@@ -15,6 +15,7 @@ mod float;
 mod memory;
 mod narrow;
 mod place;
+mod rounds;
 mod runtime;
 mod slots;
 mod system;
@@ -50,6 +51,8 @@ pub struct Options {
     pub float: bool,
     /// Words computed as words, and rotations made of shifts.
     pub narrow: bool,
+    /// Several rounds of a short loop as one, whose accesses are checked together.
+    pub unroll: bool,
     /// CSRs of traps and critical sections, LR/SC and `cbo.zero` in place.
     pub system: bool,
     /// Units lead to no other unit, and leave loops at their heads: steps of lock-step.
@@ -65,6 +68,7 @@ impl Default for Options {
             fma: std::is_x86_feature_detected!("fma"),
             float: true,
             narrow: true,
+            unroll: true,
             system: true,
             alone: false,
         }
@@ -114,6 +118,7 @@ pub(super) struct Lifter<'a, 'p> {
     counted: Value,
     dirty: u64,
     groups: memory::BlockGroups,
+    rounds: rounds::State,
     float: float::State,
     /// The last comparison, to invert or select by.
     compared: Option<(Value, IntCC, Value, Value)>,
@@ -183,6 +188,7 @@ pub fn lift(
         counted,
         dirty: 0,
         groups: memory::BlockGroups::default(),
+        rounds: rounds::State::default(),
         float: float::State::default(),
         compared: None,
     };
@@ -348,18 +354,31 @@ impl Lifter<'_, '_> {
 
     fn block(&mut self, at: usize) {
         self.at = at;
-        self.dirty = self.region.blocks[at].dirty;
+        self.b.switch_to_block(self.blocks[at]);
+        self.say_whose(0);
+        self.begin();
+        if self.region.blocks[at].head {
+            self.look_up();
+        }
+        self.unroll();
+        self.round();
+    }
+
+    /// What is known of registers where the block at hand begins.
+    fn begin(&mut self) {
+        self.dirty = self.this().dirty;
+        self.float = float::State::of(self.this());
+    }
+
+    /// The instructions of the block at hand.
+    fn round(&mut self) {
+        let at = self.at;
+        self.begin();
         self.compared = None;
         let own = self.first_insn..self.first_insn + self.region.blocks[at].insns.len();
         self.groups = memory::BlockGroups::default();
         if self.place.options.group {
             self.groups.plan.plan(&self.place.sites[own], &self.region.blocks[at].effects, |_| false);
-        }
-        self.float = float::State::of(&self.region.blocks[at]);
-        self.b.switch_to_block(self.blocks[at]);
-        self.say_whose(0);
-        if self.region.blocks[at].head {
-            self.look_up();
         }
         let before = self.b.use_var(self.count);
         let len = self.this().insns.len() as i64;
