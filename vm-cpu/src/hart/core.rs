@@ -15,7 +15,7 @@ use crate::interp::Jumps;
 use crate::jit::Participant;
 use crate::jit::abi::Native;
 use crate::jit::enter::{Misfit, Payload};
-use crate::jit::strays::Strays;
+use crate::jit::strays::{CROSSING, Strays};
 use crate::lockstep::Shadow;
 use crate::trap::{Cause, Trap};
 
@@ -159,8 +159,8 @@ impl Core {
             cells_gone: false,
             tally: Tally::default(),
             misfit: None,
-            strays: Strays::default(),
-            crossings: Strays::default(),
+            strays: Strays::new(u64::MAX),
+            crossings: Strays::new(CROSSING),
             shadow: None,
         };
         core.review();

@@ -151,7 +151,7 @@ impl Core {
             let slot = &mut slots[usize::from(site.slot)];
             slot.misses = slot.misses.saturating_sub(1);
         }
-        if self.native.strict != 0 || site.beside || !self.strays.count(site) {
+        if self.native.strict != 0 || site.beside || !self.strays.count(site, self.retired) {
             return None;
         }
         let gpa = self.tlb.translate(self.fetch.class, self.pc, Access::Fetch)?;
@@ -344,7 +344,7 @@ impl Core {
             {
                 return done;
             }
-        } else if self.crossings.count(site) {
+        } else if self.crossings.count(site, self.retired) {
             let at = self.native.page + u64::from(site.offset);
             let gpa = self.tlb.translate(self.fetch.class, at, Access::Fetch);
             self.misfit = gpa.map(|gpa| Misfit::Apart { gpa });

@@ -9,7 +9,6 @@
 //! A root is the value of a register when a round begins. In the next round it differs by the step: what the
 //! round adds to the register, and nothing else of the round writes it.
 
-use super::abi::Site;
 use super::region::{End, RegionBlock, end_of};
 use crate::isa::effects::Effects;
 use crate::isa::{Insn, Op};
@@ -56,7 +55,7 @@ impl Stream {
 impl Rounds {
     /// Those of a block that leads to itself, if there is something to gain: `covers` says which instructions
     /// need no helper.
-    pub fn of(block: &RegionBlock, sites: &[Site], covers: impl Fn(&Effects) -> bool) -> Option<Rounds> {
+    pub fn of(block: &RegionBlock, covers: impl Fn(&Effects) -> bool) -> Option<Rounds> {
         let (last, end) = (block.insns.last()?, block.effects.last()?);
         let back = match end_of(last, end) {
             End::Branch(off) => i64::from(block.end) - i64::from(last.len) + off == i64::from(block.offset),
@@ -69,9 +68,7 @@ impl Rounds {
             return None;
         }
         let mut streams = streams(&block.insns, &block.effects);
-        streams.retain(|stream| {
-            stream.range(count).1 <= SPAN && !stream.members.iter().any(|&(at, _)| sites[at].apart)
-        });
+        streams.retain(|stream| stream.range(count).1 <= SPAN);
         (!streams.is_empty()).then_some(Rounds { count, streams })
     }
 }

@@ -362,6 +362,7 @@ impl Lifter<'_, '_> {
         }
         self.unroll();
         self.round();
+        self.end_of_rounds();
     }
 
     /// What is known of registers where the block at hand begins.
@@ -377,7 +378,7 @@ impl Lifter<'_, '_> {
         self.compared = None;
         let own = self.first_insn..self.first_insn + self.region.blocks[at].insns.len();
         self.groups = memory::BlockGroups::default();
-        if self.place.options.group {
+        if self.place.options.group && !self.is_single_round() {
             self.groups.plan.plan(&self.place.sites[own], &self.region.blocks[at].effects, |_| false);
         }
         let before = self.b.use_var(self.count);

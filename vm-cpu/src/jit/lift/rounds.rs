@@ -25,6 +25,7 @@ pub(super) struct State {
     /// The streams that have been checked, and how far they have moved on.
     open: Vec<(Stream, Open)>,
     before: i32,
+    single: bool,
 }
 
 impl Lifter<'_, '_> {
@@ -32,12 +33,11 @@ impl Lifter<'_, '_> {
     /// one.
     pub(super) fn unroll(&mut self) {
         let block = self.this();
-        let sites = &self.place.sites[self.first_insn..];
         let cold = matches!(self.place.binding, Binding::Ahead { .. }) && block.heat < HEAT;
         if !self.place.options.unroll || cold {
             return;
         }
-        let Some(rounds) = Rounds::of(block, sites, |effects| self.covers(effects)) else { return };
+        let Some(rounds) = Rounds::of(block, |effects| self.covers(effects)) else { return };
         let plain = self.cold_block();
         for stream in rounds.streams {
             let open = self.check_stream(&stream, rounds.count, plain);
@@ -54,8 +54,18 @@ impl Lifter<'_, '_> {
             self.round();
             round = next;
         }
-        self.rounds = State::default();
+        self.rounds = State { single: true, ..State::default() };
         self.go_on_in(plain);
+    }
+
+    /// After the instructions of a block: what is left of its rounds is forgotten.
+    pub(super) fn end_of_rounds(&mut self) {
+        self.rounds = State::default();
+    }
+
+    /// Whether the round at hand is one whose bytes may lie across pages: each access is checked by itself.
+    pub(super) fn is_single_round(&self) -> bool {
+        self.rounds.single
     }
 
     /// Checks what a stream accesses in so many rounds; goes on to `plain` if it is not to be had.
