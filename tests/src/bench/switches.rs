@@ -8,8 +8,16 @@ use anyhow::Result;
 use std::path::Path;
 
 /// What is said to `--jit`.
-const OFF: [&str; 7] =
-    ["on,quick=off", "on,group=off", "on,slots=off", "on,unroll=off", "on,float=off", "on,narrow=off", "off"];
+const OFF: [&str; 8] = [
+    "on,quick=off",
+    "on,group=off",
+    "on,slots=off",
+    "on,unroll=off",
+    "on,select=off",
+    "on,float=off",
+    "on,narrow=off",
+    "off",
+];
 
 /// Runs the programs of `initramfs` with everything on, then with each optimisation off, and adds the geometric
 /// mean over the programs and the greatest of them. Every run must give `same` the checksums that it expects.

@@ -55,6 +55,7 @@ Options of --jit on, as in --jit on,threshold=500,float=off:
   beside=off    leave stores to pages that hold code to helpers
   float=off     leave floating point to helpers; narrow=off: compute words in 64 bits
   unroll=off    one round of a short loop at a time, each access checked in each
+  select=off    branch over an instruction or two, rather than select what they compute
   system=off    leave CSRs, LR/SC and cbo.zero to helpers
   wait=on       harts wait for the compiler, so that runs are alike: for tests
   lockstep=HOW  the interpreter repeats what compiled code does, and a difference ends the machine

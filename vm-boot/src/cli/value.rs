@@ -364,7 +364,7 @@ pub struct Jit(pub Option<JitConfig>);
 
 impl Jit {
     /// The options after `on`.
-    pub const KEYS: [&str; 17] = [
+    pub const KEYS: [&str; 18] = [
         "threshold",
         "calm",
         "quick",
@@ -379,6 +379,7 @@ impl Jit {
         "float",
         "narrow",
         "unroll",
+        "select",
         "system",
         "wait",
         "lockstep",
@@ -417,6 +418,7 @@ impl FromStr for Jit {
                 "float" => config.options.float = switch(key, value)?,
                 "narrow" => config.options.narrow = switch(key, value)?,
                 "unroll" => config.options.unroll = switch(key, value)?,
+                "select" => config.options.select = switch(key, value)?,
                 "system" => config.options.system = switch(key, value)?,
                 "wait" => config.wait = switch(key, value)?,
                 "lockstep" => config.lockstep = lockstep(value)?,

@@ -44,6 +44,9 @@ impl Lifter<'_, '_> {
         self.settle_floats();
         let here = self.offset();
         let (taken, next) = (here + off, here + i64::from(insn.len));
+        if self.select(cond, taken) {
+            return;
+        }
         // Each way has a block of its own, even within the region: what only that way needs is computed there.
         let (taken_block, next_block) = (self.b.create_block(), self.b.create_block());
         // The way that comes second is laid out next, so that a loop takes one jump.

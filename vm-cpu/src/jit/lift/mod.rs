@@ -12,6 +12,7 @@ mod beside;
 mod control;
 mod emit;
 mod float;
+mod hammock;
 mod memory;
 mod narrow;
 mod place;
@@ -53,6 +54,8 @@ pub struct Options {
     pub narrow: bool,
     /// Several rounds of a short loop as one, whose accesses are checked together.
     pub unroll: bool,
+    /// A branch over an instruction or two as a selection of what they compute.
+    pub select: bool,
     /// CSRs of traps and critical sections, LR/SC and `cbo.zero` in place.
     pub system: bool,
     /// Units lead to no other unit, and leave loops at their heads: steps of lock-step.
@@ -69,6 +72,7 @@ impl Default for Options {
             float: true,
             narrow: true,
             unroll: true,
+            select: true,
             system: true,
             alone: false,
         }
