@@ -13,9 +13,9 @@ use super::blocks::{BlockId, NONE};
 use crate::jit::enter::stub_cell;
 
 /// Slots; a power of two.
-pub(crate) const SLOTS: usize = 1 << 16;
+const SLOTS: usize = 1 << 16;
 /// Moves the slots of a page away from those of its neighbours.
-pub(crate) const SPREAD: u64 = 0x9e5;
+const SPREAD: u64 = 0x9e5;
 /// Counters of entries.
 const COUNTS: usize = 1 << 14;
 /// Bytes that an instruction begins at a multiple of.
@@ -44,13 +44,18 @@ impl Default for Slot {
 
 /// Where generated code finds the fields of a slot.
 pub(crate) mod layout {
-    use super::Slot;
+    use super::{SLOTS, SPREAD, Slot};
     use std::mem::{offset_of, size_of};
 
     pub const PC: i32 = offset_of!(Slot, pc) as i32;
     pub const SPACE: i32 = offset_of!(Slot, space) as i32;
     pub const CELL: i32 = offset_of!(Slot, cell) as i32;
-    pub const SIZE: i64 = size_of::<Slot>() as i64;
+    const SIZE: usize = size_of::<Slot>();
+    /// The slot of a pc lies `(pc << LEFT) + (pc >> 12) * FACTOR & MASK` bytes behind the first: see `place`.
+    pub const LEFT: u8 = SIZE.ilog2() as u8 - 1;
+    pub const FACTOR: i32 = SPREAD as i32 * SIZE as i32;
+    pub const MASK: i32 = ((SLOTS - 1) * SIZE) as i32;
+    const _: () = assert!(SIZE.is_power_of_two());
 }
 
 /// The cache. Space 0 is never looked up.
@@ -207,6 +212,16 @@ mod tests {
     fn get(jumps: &mut Jumps, pc: u64, space: u32, user: u64) -> Option<BlockId> {
         jumps.enter(space, user, 0);
         jumps.get(pc)
+    }
+
+    #[test]
+    fn generated_code_finds_the_same_slot() {
+        for pc in [0, 2, 0x1002, 0x8020_1ffe, 0xffff_ffff_8000_0ffe, u64::MAX - 1] {
+            let factor = layout::FACTOR as u64;
+            let bytes =
+                (pc << layout::LEFT).wrapping_add((pc >> 12).wrapping_mul(factor)) & layout::MASK as u64;
+            assert_eq!(bytes as usize, place(pc) * size_of::<Slot>(), "{pc:#x}");
+        }
     }
 
     #[test]

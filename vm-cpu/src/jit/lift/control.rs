@@ -5,7 +5,7 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder, Value};
 
 use super::Lifter;
-use crate::interp::jumps::{SLOTS, SPREAD, layout};
+use crate::interp::jumps::layout;
 use crate::isa::effects::Effects;
 use crate::isa::emit::Flow;
 use crate::isa::{Insn, execute};
@@ -140,12 +140,11 @@ impl Lifter<'_, '_> {
 
     /// Address of the jump cache's slot for a virtual address: `jumps::place`, in code.
     fn jump_slot(&mut self, target: Value) -> Value {
-        let half = self.b.ins().ushr_imm_s(target, 1);
+        let within = self.b.ins().ishl_imm_u(target, i64::from(layout::LEFT));
         let page = self.b.ins().ushr_imm_s(target, 12);
-        let start = self.b.ins().imul_imm_s(page, SPREAD as i64);
-        let place = self.b.ins().iadd(half, start);
-        let index = self.b.ins().band_imm_s(place, SLOTS as i64 - 1);
-        let offset = self.b.ins().imul_imm_s(index, layout::SIZE);
+        let start = self.b.ins().imul_imm_s(page, i64::from(layout::FACTOR));
+        let place = self.b.ins().iadd(within, start);
+        let offset = self.b.ins().band_imm_s(place, i64::from(layout::MASK));
         let jumps = self.fixed_word(native!(jumps));
         self.b.ins().iadd(jumps, offset)
     }

@@ -3,7 +3,7 @@
 use super::asm::{Alu, Cond, R15, RAX, RCX, RDI, RDX, Reg, Shift};
 use super::value::{Operand, Value, condition};
 use super::{Quick, Writer};
-use crate::interp::jumps::{SLOTS, SPREAD, layout};
+use crate::interp::jumps::layout;
 use crate::isa::emit::{Mem, Size};
 use crate::jit::abi::{self, Leave, native};
 use crate::jit::enter::Helper;
@@ -270,13 +270,12 @@ impl Writer<'_> {
             return self.give_back(Leave::Dispatch);
         }
         code.mov(slot, RAX);
-        code.shift(Shift::Shr, slot, 1);
+        code.shift(Shift::Shl, slot, layout::LEFT);
         code.mov(key, RAX);
         code.shift(Shift::Shr, key, 12);
-        code.imul_value(key, key, SPREAD as i32);
+        code.imul_value(key, key, layout::FACTOR);
         code.alu(Alu::Add, slot, key);
-        code.alu_word_value(Alu::And, slot, SLOTS as i32 - 1);
-        code.imul_value(slot, slot, layout::SIZE as i32);
+        code.alu_word_value(Alu::And, slot, layout::MASK);
         code.alu_load(Alu::Add, slot, R15, native!(jumps));
         code.mov(key, RAX);
         code.alu_load(Alu::Or, key, R15, native!(user));
