@@ -49,7 +49,8 @@ sum:
     ld x7, 0(x5)
     ld x8, 8(x5)
     add x10, x7, x8
-    addi x6, x6, -1
+    j over
+    over: addi x6, x6, -1
     bnez x6, sum
     lui x11, 1
     addi x11, x11, -8

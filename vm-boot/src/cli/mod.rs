@@ -51,12 +51,10 @@ Options of --jit on, as in --jit on,threshold=500,float=off:
   short=SIZE    memory for quickly made code; long=SIZE: for optimised code; from 512K
   huge=off      do not gather code into huge pages of the host
   group=off     check each memory access by itself, not several by one base register at once
-  slots=off     no inline cache at a memory access
+  slots=off     no inline cache at a memory access; unroll=off: one round of a loop at a time
   beside=off    leave stores to pages that hold code to helpers
   float=off     leave floating point to helpers; narrow=off: compute words in 64 bits
-  unroll=off    one round of a short loop at a time, each access checked in each
-  select=off    branch over an instruction or two, rather than select what they compute
-  system=off    leave CSRs, LR/SC and cbo.zero to helpers
+  system=off    leave CSRs, LR/SC and cbo.zero to helpers; select=off: branch over short ways
   wait=on       harts wait for the compiler, so that runs are alike: for tests
   lockstep=HOW  the interpreter repeats what compiled code does, and a difference ends the machine
                 with a report; one hart. HOW is units: compared unit by unit and turn by turn, or
