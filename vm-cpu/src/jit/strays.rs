@@ -17,6 +17,7 @@ pub const CROSSING: u64 = 1024;
 #[derive(Debug)]
 pub struct Strays {
     known: [Known; KNOWN],
+    /// Times that lie more instructions apart on average are few.
     apart: u64,
 }
 

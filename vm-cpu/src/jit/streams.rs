@@ -50,6 +50,13 @@ impl Stream {
         let (low, high) = (self.low.saturating_add(moved.min(0)), self.high.saturating_add(moved.max(0)));
         (low, high.saturating_sub(low).saturating_add(1))
     }
+
+    fn join(&mut self, at: usize, offset: i32, end: i32, write: bool) {
+        self.low = self.low.min(offset);
+        self.high = self.high.max(end);
+        self.members.push((at, offset));
+        self.write |= write;
+    }
 }
 
 impl Rounds {
@@ -111,15 +118,6 @@ fn streams(insns: &[Insn], effects: &[Effects]) -> Vec<Stream> {
         _ => false,
     });
     streams
-}
-
-impl Stream {
-    fn join(&mut self, at: usize, offset: i32, end: i32, write: bool) {
-        self.low = self.low.min(offset);
-        self.high = self.high.max(end);
-        self.members.push((at, offset));
-        self.write |= write;
-    }
 }
 
 #[cfg(test)]

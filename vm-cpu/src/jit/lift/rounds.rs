@@ -22,9 +22,11 @@ const HEAT: u64 = 1 << 10;
 pub(super) struct State {
     /// Where it goes on, if the loop does.
     next: Option<ir::Block>,
-    /// The streams that have been checked, and how far they have moved on.
+    /// The streams that have been checked.
     open: Vec<(Stream, Open)>,
+    /// Rounds since then.
     before: i32,
+    /// It is the one for what the checks did not permit.
     single: bool,
 }
 
