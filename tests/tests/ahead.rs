@@ -39,6 +39,58 @@ fn what_one_boot_executed_the_next_runs_from_an_image() {
     assert!(log.contains("no code from the image"), "{log}");
 }
 
+/// Statistics of a run of a program that ends by itself.
+fn run(ahead: &Ahead, program: &str, options: &[&str]) -> Value {
+    let (firmware, stats) = (ahead.trust().join("program"), ahead.trust().join("stats"));
+    fs::write(&firmware, assemble(0x8000_0000, program).expect("instructions").bytes)
+        .expect("a temporary file");
+    let mut command = Command::new(vm_boot());
+    command.arg("run").arg("--firmware").arg(&firmware).arg("--stats-file").arg(&stats).args(options);
+    let outcome = run_limited(&mut command, LIMIT);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.output);
+    serde_json::from_slice(&fs::read(&stats).expect("statistics")).expect("JSON")
+}
+
+/// Reads words of two pages in turn as often as told.
+const TURNS: &str = "
+    auipc x5, 0x10
+    lui x7, 1
+    li x6, TURNS
+turn:
+    add x5, x5, x7
+    ld x8, 0(x5)
+    neg x7, x7
+    addi x6, x6, -1
+    j over
+    over: bnez x6, turn
+    lui x5, 0x100
+    lui x6, 5
+    addi x6, x6, 0x555
+    sw x6, 0(x5)
+    wfi";
+
+#[test]
+fn a_unit_of_an_image_gives_way_if_its_inline_caches_are_of_no_use_for_long() {
+    let ahead = Ahead::default();
+    let turns =
+        |turns: u32, options: &[&str]| run(&ahead, &TURNS.replace("TURNS", &turns.to_string()), options);
+    turns(2_000_000, &["--profile", ahead.profile().to_str().expect("text")]);
+    let mut profile = Profile::read(&fs::read(ahead.profile()).expect("a profile")).expect("a profile");
+    assert!(profile.pages.iter().any(|page| !page.roaming.is_empty()), "the run saw it");
+    profile.pages.iter_mut().for_each(|page| page.roaming.clear());
+    let mut bytes = Vec::new();
+    profile.write(&mut bytes).expect("memory");
+    fs::write(ahead.profile(), bytes).expect("a temporary file");
+    ahead.build(32);
+    let image = ahead.options();
+    for (count, grounded, least) in [(4000, 0, 90), (2_000_000, 1, 0)] {
+        let stats = turns(count, &image.each_ref().map(String::as_str));
+        let (from_it, all) = (sum(&stats, "ahead"), sum(&stats, "instructions"));
+        assert_eq!(stats["compiler"]["grounded"], grounded);
+        assert!(from_it > all / 100 * least, "{from_it} of {all} instructions were executed from the image");
+    }
+}
+
 /// Reads two words that lie beside each other 100 000 times in one page, then as often at the border of two.
 const ACROSS: &str = "
     auipc x5, 0x10
@@ -66,17 +118,7 @@ sum:
 #[test]
 fn a_unit_of_an_image_gives_way_if_what_it_checks_at_once_comes_to_lie_across_pages() {
     let ahead = Ahead::default();
-    let home = ahead.trust();
-    let (firmware, stats) = (home.join("across"), home.join("stats"));
-    fs::write(&firmware, assemble(0x8000_0000, ACROSS).expect("instructions").bytes)
-        .expect("a temporary file");
-    let run = |options: &[&str]| -> Value {
-        let mut command = Command::new(vm_boot());
-        command.arg("run").arg("--firmware").arg(&firmware).arg("--stats-file").arg(&stats).args(options);
-        let outcome = run_limited(&mut command, LIMIT);
-        assert_eq!(outcome.code, Some(0), "{}", outcome.output);
-        serde_json::from_slice(&fs::read(&stats).expect("statistics")).expect("JSON")
-    };
+    let run = |options: &[&str]| run(&ahead, ACROSS, options);
     run(&["--profile", ahead.profile().to_str().expect("text")]);
     ahead.build(32);
     let image = ahead.options();

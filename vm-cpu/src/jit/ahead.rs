@@ -8,6 +8,7 @@
 //! **Invariant.** A unit is bound to one place at a time: its words are of that place, and stay until no hart
 //! can be in it.
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -20,6 +21,7 @@ use super::lift::{LINK_WORDS, NUMBER_WORD, SITES_WORD};
 use super::region::Shape;
 use super::service::Unit;
 use super::slots::{FIRST_KEY, FIRST_SLOT};
+use super::strays::PATIENCE_AHEAD;
 use crate::aot::Image;
 use crate::aot::index::{Sieve, bits_at};
 use crate::aot::shared::Loaded;
@@ -44,6 +46,15 @@ pub(crate) struct Ahead {
 pub(crate) struct Lease {
     ahead: Arc<Ahead>,
     unit: u32,
+    /// Times its slots were found to be of no use.
+    useless: AtomicU32,
+}
+
+impl Lease {
+    /// Its slots are of no use once more; true if that is borne.
+    pub fn bears_useless_slots(&self) -> bool {
+        self.useless.fetch_add(1, Relaxed) + 1 < PATIENCE_AHEAD
+    }
 }
 
 impl Drop for Lease {
@@ -141,7 +152,7 @@ impl Ahead {
     /// The right to use a unit, if nobody has it.
     fn lease(self: &Arc<Self>, unit: u32) -> Option<Lease> {
         let bound = std::mem::replace(&mut self.bound.lock()[unit as usize], true);
-        (!bound).then(|| Lease { ahead: self.clone(), unit })
+        (!bound).then(|| Lease { ahead: self.clone(), unit, useless: AtomicU32::new(0) })
     }
 
     fn publish(
@@ -171,7 +182,7 @@ impl Ahead {
             code: &[],
             entries: &entries,
             pages: &[(page, granules)],
-            meta: Unit { page, sites, slots: None, quick: false, shape, _lease: Some(lease) },
+            meta: Unit { page, sites, slots: None, quick: false, shape, lease: Some(lease) },
             heat: unit.heat.min(u32::MAX.into()) as u32,
         };
         let holds = |unit: &Unit| memory.tracker().holds(page, granules, || unit.is_true(memory));

@@ -111,7 +111,7 @@ pub(crate) struct Unit {
     /// Of a region: what the instructions do not tell.
     pub(super) shape: Shape,
     /// Its hold on a unit of the image, if it is one.
-    pub(super) _lease: Option<Lease>,
+    pub(super) lease: Option<Lease>,
 }
 
 /// What was learnt of accesses as they ran, by guest-physical address of the instruction.
@@ -565,10 +565,13 @@ impl Jit {
 
     fn ground(&self, number: u32, slots: &[u16]) {
         let found = self.cache.meta(number, |unit| {
+            if unit.lease.as_ref().is_some_and(Lease::bears_useless_slots) {
+                return None;
+            }
             let sites = unit.sites.iter().filter(|site| slots.contains(&site.slot));
-            sites.map(|site| unit.page + u64::from(site.offset)).collect::<Vec<u64>>()
+            Some(sites.map(|site| unit.page + u64::from(site.offset)).collect::<Vec<u64>>())
         });
-        let Some(found) = found else { return };
+        let Some(found) = found.flatten() else { return };
         learn(&mut self.learnt.lock().roaming, found);
         self.counts.grounded.fetch_add(1, Relaxed);
         self.cache.kill(number, Cause::Engine);
@@ -817,7 +820,7 @@ fn set_apart(page: u64, sites: &mut [Site], learnt: &Learnt) {
 impl Unit {
     fn of(region: &Region) -> Unit {
         let (page, sites, shape) = (region.page, sites_of(region), region.shape());
-        Unit { page, sites, slots: None, quick: false, shape, _lease: None }
+        Unit { page, sites, slots: None, quick: false, shape, lease: None }
     }
 
     /// Gives accesses their inline caches, if there is room; not those that roam. Says which have to look for

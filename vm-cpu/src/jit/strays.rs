@@ -6,8 +6,9 @@ use super::abi::Site;
 const KNOWN: usize = 64;
 /// Times after which the site had better be made otherwise.
 const OFTEN: u32 = 128;
-/// The same if its unit was made ahead: what takes its place has to be made as the guest runs.
-const OFTEN_AHEAD: u32 = 32 * OFTEN;
+/// So much more is borne of a unit that was made ahead: what takes its place has to be made as the guest runs.
+pub const PATIENCE_AHEAD: u32 = 32;
+const OFTEN_AHEAD: u32 = PATIENCE_AHEAD * OFTEN;
 
 /// A group of accesses that lies across pages once in more instructions than these had better stay one: to
 /// interpret the rest of its block then takes less than to check each access by itself all the time.

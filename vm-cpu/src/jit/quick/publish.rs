@@ -106,7 +106,7 @@ impl Jit {
         let taken = |gpa| self.cache.lookup(gpa).is_some();
         let sites = quick.select(blocks, seed, taken, &self.learnt.lock())?;
         let page = seed.gpa & !(PAGE - 1);
-        let unit = Unit { page, sites, slots: None, quick: true, shape: Shape::default(), _lease: None };
+        let unit = Unit { page, sites, slots: None, quick: true, shape: Shape::default(), lease: None };
         let mut ticket = self.cache.reserve()?;
         if !quick.translate(&unit, ticket.number(), self, now) {
             return None;
