@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A cell that loses its last reference stays in the index, as address and code are likely to come
-//! back, until the collector retires it: then it leaves the index, and after the epoch its number is
-//! free.
+//! back, until there are many like it and the collector retires them: then they leave the index, and
+//! after the epoch their numbers are free.
 //!
 //! **Invariants.** Owner and references change only under the lock of the address's shard. A target
 //! is the stub or the entry of the owner; a cell without references leads to the stub. Who sees the

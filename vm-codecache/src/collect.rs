@@ -21,7 +21,7 @@ use crate::zone::Piece;
 /// Items freed between two looks at the clock.
 const BATCH: usize = 64;
 /// Cells retired in one grace at most.
-const CELLS: usize = 4096;
+const CELLS: usize = 1 << 14;
 
 /// See the module.
 pub struct Collector {
@@ -109,7 +109,7 @@ impl Collector {
             && core.dead.is_empty()
             && self.left.is_empty()
             && self.unused == NONE
-            && core.unused.is_empty()
+            && !core.has_cells_to_retire()
     }
 
     /// Whether nothing is left of the last grace.
@@ -175,7 +175,7 @@ impl Collector {
 
     /// Takes cells that nothing refers to out of the index.
     fn retire_cells(&mut self, core: &Core) {
-        if self.unused == NONE {
+        if self.unused == NONE && core.has_cells_to_retire() {
             self.unused = core.unused.take();
         }
         for _ in 0..CELLS {
@@ -184,6 +184,7 @@ impl Collector {
                 break;
             }
             self.unused = cell.next.load(Ordering::Relaxed);
+            core.unused_count.fetch_sub(1, Ordering::Relaxed);
             if core.cells.retire(number) {
                 cell.next.store(self.cells, Ordering::Relaxed);
                 self.cells = number;

@@ -13,7 +13,7 @@ use crate::granules::Granules;
 use crate::heat::Heat;
 use crate::limbo::Limbo;
 use crate::slab::Slab;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::tally::Tally;
 use crate::translation::{Link, Translation};
 use crate::zone::{Piece, Zones};
@@ -27,6 +27,12 @@ const ARENA_MAX: usize = 64 << 30;
 const CELLS_EACH: usize = 4;
 const LINKS_EACH: usize = 32;
 const GRANULES_EACH: usize = 32;
+/// Cells that nothing refers to wait until they are this part of all there can be, but not more than so
+/// many: when some are retired, each reader forgets all addresses of cells that it keeps.
+const UNUSED_PART: u32 = 8;
+const UNUSED_MOST: u32 = 1 << 14;
+/// They wait no longer once so many percent of all are taken.
+const CELLS_SCARCE: u64 = 75;
 
 /// See the module.
 pub struct Core {
@@ -45,6 +51,8 @@ pub struct Core {
     pub orphans: Limbo,
     /// Cells nothing refers to, or did not for a while.
     pub unused: Limbo,
+    /// How many these are.
+    pub unused_count: AtomicU32,
     /// Grows when cells leave the index.
     pub cells_retired: AtomicU64,
     /// Segments without a piece, not yet free.
@@ -78,6 +86,7 @@ impl Core {
             dead: Limbo::default(),
             orphans: Limbo::default(),
             unused: Limbo::default(),
+            unused_count: AtomicU32::new(0),
             cells_retired: AtomicU64::new(0),
             stripes: [const { Mutex::new(()) }; STRIPES],
         })
@@ -96,8 +105,16 @@ impl Core {
     /// Takes one reference from a cell.
     pub fn release_cell(&self, cell: u32) {
         if self.cells.release(cell) {
+            self.unused_count.fetch_add(1, Ordering::Relaxed);
             self.unused.push(cell, &self.cells.get(cell).next);
         }
+    }
+
+    /// Whether cells that nothing refers to had better be retired now.
+    pub fn has_cells_to_retire(&self) -> bool {
+        let (unused, capacity) = (self.unused_count.load(Ordering::Relaxed), self.cells.capacity());
+        let scarce = u64::from(self.cells.used()) * 100 >= u64::from(capacity) * CELLS_SCARCE;
+        unused > 0 && (scarce || unused >= (capacity / UNUSED_PART).min(UNUSED_MOST))
     }
 
     /// Releases the cells of a list of links, and the links.

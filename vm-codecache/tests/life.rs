@@ -30,6 +30,14 @@ fn settle<M: Send + Sync>(cache: &CodeCache<M>) {
     (0..20).for_each(|_| _ = cache.poll());
 }
 
+/// Makes so many cells that nothing refers to that all such are retired.
+fn retire_cells<M: Send + Sync>(cache: &CodeCache<M>) {
+    let mut ticket = cache.reserve().unwrap();
+    (1..1 << 14).for_each(|i| _ = cache.link(&mut ticket, GPA + (i << 20)));
+    drop(ticket);
+    settle(cache);
+}
+
 #[test]
 fn a_link_leads_to_the_stub_then_to_the_code_then_back() {
     let cache = cache::<()>(8);
@@ -42,7 +50,9 @@ fn a_link_leads_to_the_stub_then_to_the_code_then_back() {
     assert_eq!((call(cell), cache.lookup(GPA), cache.cell_of(GPA)), (STUB, None, Some(cell)));
     drop(ticket);
     settle(&cache);
-    assert_eq!(cache.cell_of(GPA), None);
+    assert_eq!(cache.cell_of(GPA), Some(cell), "it waits for more of its kind");
+    retire_cells(&cache);
+    assert_eq!((cache.cell_of(GPA), cache.counters().cells), (None, 0));
 }
 
 #[test]
@@ -115,12 +125,18 @@ fn metadata_and_memory_go_after_the_epoch() {
     settle(&cache);
     assert_eq!(alive.load(Ordering::Relaxed), 1, "a pinned reader may still run it");
     assert_eq!(cache.resolve(entry + 5), Some(number));
-    assert!(reader.repin(), "the cell was retired");
+    assert!(!reader.repin(), "the cell is there");
     settle(&cache);
     let _ = reader.repin();
     settle(&cache);
     assert_eq!(alive.load(Ordering::Relaxed), 0);
     assert_eq!((cache.resolve(entry + 5), cache.counters().translations), (None, 0));
+    assert_eq!(cache.counters().cells, 1);
+    retire_cells(&cache);
+    assert!(reader.repin(), "it was retired");
+    settle(&cache);
+    let _ = reader.repin();
+    settle(&cache);
     assert_eq!(cache.counters().cells, 0);
 }
 
@@ -147,7 +163,7 @@ fn dropped_tickets_give_everything_back() {
         let mut ticket = cache.reserve().unwrap();
         (0..10).for_each(|i| _ = cache.link(&mut ticket, GPA + i * 4));
     }
-    settle(&cache);
+    retire_cells(&cache);
     let counters = cache.counters();
     assert_eq!((counters.translations, counters.cells), (0, 0));
 }

@@ -66,16 +66,13 @@ pub struct Block {
     pub asked: u64,
     /// It has, or had when last looked at, a unit.
     pub native: bool,
-    /// Times that its unit was found gone although its code is what it was: swept, most likely.
-    pub swept: u8,
     /// `heat` when the arena was last compacted.
     seen: u64,
 }
 
 /// Executions that a block waits for room, or to be translated again when its unit was swept: what makes room has to
-/// be paid for too. Twice as many each time, up to so many times, so that not all take each other's place in turn.
-pub const CROWDED: u64 = 256;
-const DOUBLED: u8 = 6;
+/// be paid for too. With fewer, all take each other's place in turn in a cache that is far too small.
+pub const CROWDED: u64 = 512;
 
 impl Block {
     /// It has a unit, by this cell; if the cell is 0, it had one and lost it: then it begins to count anew.
@@ -84,9 +81,7 @@ impl Block {
         if cell != 0 {
             (self.native, self.ask) = (true, u64::MAX);
         } else {
-            let patience = CROWDED << self.swept.min(DOUBLED);
-            (self.native, self.swept) = (false, self.swept.saturating_add(1));
-            (self.asked, self.ask) = (0, self.heat + patience);
+            (self.native, self.asked, self.ask) = (false, 0, self.heat + CROWDED);
         }
     }
 }
@@ -203,7 +198,7 @@ impl Blocks {
         let end = self.arena.len() as u32;
         let block = self.get_mut(id);
         (block.start, block.end, block.bytes, block.links) = (start, end, bytes, [NONE; 2]);
-        (block.native, block.swept) = (false, 0);
+        block.native = false;
     }
 
     /// Drops the code of blocks that were made from any of `granules` of `page`.
