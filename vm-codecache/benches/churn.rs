@@ -236,6 +236,10 @@ fn report(counters: &Counters, published: u64, start: Instant, refused: u64) {
 /// Kills everything: all segments but the open ones have to come back.
 fn drop_all(cache: &CodeCache<u64>) {
     cache.kill_all(Cause::Reset);
+    // Cells that nothing refers to wait for more of their kind.
+    if let Some(mut ticket) = cache.reserve() {
+        (1..=1 << 14).for_each(|i| _ = cache.link(&mut ticket, i << 40));
+    }
     let end = Instant::now() + Duration::from_secs(10);
     while cache.counters().translations + cache.counters().cells > 0 && Instant::now() < end {
         cache.poll();

@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::{STUB, cache, call, code, publish, target};
+use common::{STUB, cache, call, code, publish, retire_cells, target};
 use vm_codecache::{Cause, CodeCache, Full, New, Zone};
 
 const GPA: u64 = 0x8020_0000;
@@ -30,14 +30,6 @@ fn settle<M: Send + Sync>(cache: &CodeCache<M>) {
     (0..20).for_each(|_| _ = cache.poll());
 }
 
-/// Makes so many cells that nothing refers to that all such are retired.
-fn retire_cells<M: Send + Sync>(cache: &CodeCache<M>) {
-    let mut ticket = cache.reserve().unwrap();
-    (1..1 << 14).for_each(|i| _ = cache.link(&mut ticket, GPA + (i << 20)));
-    drop(ticket);
-    settle(cache);
-}
-
 #[test]
 fn a_link_leads_to_the_stub_then_to_the_code_then_back() {
     let cache = cache::<()>(8);
@@ -52,6 +44,7 @@ fn a_link_leads_to_the_stub_then_to_the_code_then_back() {
     settle(&cache);
     assert_eq!(cache.cell_of(GPA), Some(cell), "it waits for more of its kind");
     retire_cells(&cache);
+    settle(&cache);
     assert_eq!((cache.cell_of(GPA), cache.counters().cells), (None, 0));
 }
 
@@ -133,6 +126,7 @@ fn metadata_and_memory_go_after_the_epoch() {
     assert_eq!((cache.resolve(entry + 5), cache.counters().translations), (None, 0));
     assert_eq!(cache.counters().cells, 1);
     retire_cells(&cache);
+    settle(&cache);
     assert!(reader.repin(), "it was retired");
     settle(&cache);
     let _ = reader.repin();
@@ -164,6 +158,7 @@ fn dropped_tickets_give_everything_back() {
         (0..10).for_each(|i| _ = cache.link(&mut ticket, GPA + i * 4));
     }
     retire_cells(&cache);
+    settle(&cache);
     let counters = cache.counters();
     assert_eq!((counters.translations, counters.cells), (0, 0));
 }

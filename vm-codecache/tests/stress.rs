@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{STUB, call, code, config, jump, stub, target, touch};
+use common::{STUB, call, code, config, jump, retire_cells, stub, target, touch};
 use vm_codecache::{Cause, CodeCache, Config, New, Zone};
 
 const GPA: u64 = 0x8020_0000;
@@ -178,6 +178,7 @@ fn harts_only_ever_run_the_right_code() {
         harts.into_iter().map(|hart| hart.join().unwrap()).sum()
     });
     world.cache.kill_all(Cause::Reset);
+    retire_cells(&world.cache);
     let settled = Instant::now() + Duration::from_secs(5);
     while world.cache.counters().translations + world.cache.counters().cells > 0 && Instant::now() < settled {
         world.cache.poll();

@@ -45,6 +45,12 @@ pub fn publish<M: Send + Sync>(cache: &CodeCache<M>, gpa: u64, answer: u32, meta
     )
 }
 
+/// Makes so many cells that nothing refers to that all such will be retired.
+pub fn retire_cells<M: Send + Sync>(cache: &CodeCache<M>) {
+    let mut ticket = cache.reserve().unwrap();
+    (1..1 << 14).for_each(|i| _ = cache.link(&mut ticket, i << 40));
+}
+
 /// Jumps through a cell.
 ///
 /// The caller is pinned since it got the address, or nobody polls.
