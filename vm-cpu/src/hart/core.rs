@@ -51,7 +51,8 @@ impl Reservation {
     }
 }
 
-/// The architectural state of a hart and its ways to memory.
+/// The architectural state of a hart and its ways to memory. What generated code uses most is at its start.
+#[repr(C)]
 pub struct Core {
     pub(crate) x: [u64; 32],
     pub(crate) f: [u64; 32],

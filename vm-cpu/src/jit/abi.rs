@@ -1,7 +1,7 @@
 //! What generated code and the runtime share: the words it reads and writes, how it is entered and left.
 //!
 //! ```text
-//!  r15 = &mut Core for as long as generated code runs.
+//!  r15 = &mut Core + BASE for as long as generated code runs.
 //!  unit(page: rdi, entry: rsi)      page = virtual address of the page the unit runs in
 //!     jumps to another unit through a cell, with `Core::pc` set and registers in `Core`
 //!     returns to the dispatcher with `Core::pc` and [`Native::exit`] set
@@ -57,8 +57,16 @@ impl Leave {
 /// Words for results that nobody reads.
 pub(crate) const SINKS: usize = 64;
 
+/// r15 points so far behind the start of the hart's state: one byte reaches each integer register from there.
+pub(crate) const BASE: i32 = 128;
+
+/// Offset from r15 of what is at `offset` of the hart's state.
+pub(crate) const fn from_base(offset: usize) -> i32 {
+    offset as i32 - BASE
+}
+
 /// Bytes from r15 on that generated code may read whenever it likes.
-pub const FRAME_BYTES: usize = size_of::<super::enter::Frame>();
+pub const FRAME_BYTES: usize = size_of::<super::enter::Frame>() - BASE as usize;
 
 /// The words of a hart that only generated code and its helpers use.
 #[repr(C)]
@@ -162,56 +170,59 @@ fn granule_words(memory: &AddressSpace) -> u64 {
 /// Offset of a field of [`Native`] from r15.
 macro_rules! native {
     ($field:ident) => {
-        (std::mem::offset_of!($crate::hart::Core, native)
-            + std::mem::offset_of!($crate::jit::abi::Native, $field)) as i32
+        $crate::jit::abi::from_base(
+            std::mem::offset_of!($crate::hart::Core, native)
+                + std::mem::offset_of!($crate::jit::abi::Native, $field),
+        )
     };
 }
 pub(crate) use native;
 
 /// Offset of integer register `r` from r15.
 pub fn x_offset(r: usize) -> i32 {
-    (offset_of!(Core, x) + 8 * r) as i32
+    from_base(offset_of!(Core, x) + 8 * r)
 }
 
 /// Offset of FP register `r` from r15.
 pub fn f_offset(r: usize) -> i32 {
-    (offset_of!(Core, f) + 8 * r) as i32
+    from_base(offset_of!(Core, f) + 8 * r)
 }
 
 /// Offset of the program counter from r15.
 pub fn pc_offset() -> i32 {
-    offset_of!(Core, pc) as i32
+    from_base(offset_of!(Core, pc))
 }
 
 /// Offset from r15 of what is at `offset` of the CSRs.
 pub fn csr_offset(offset: usize) -> i32 {
-    (offset_of!(Core, csr) + offset) as i32
+    from_base(offset_of!(Core, csr) + offset)
 }
 
 /// Offsets of the reservation's words from r15.
 pub(crate) mod reservation {
     use std::mem::offset_of;
 
+    use super::from_base;
     use crate::hart::{Core, Reservation};
 
     const AT: usize = offset_of!(Core, reservation);
 
     pub fn cell() -> i32 {
-        (AT + offset_of!(Reservation, cell)) as i32
+        from_base(AT + offset_of!(Reservation, cell))
     }
 
     pub fn size() -> i32 {
-        (AT + offset_of!(Reservation, size)) as i32
+        from_base(AT + offset_of!(Reservation, size))
     }
 
     pub fn value() -> i32 {
-        (AT + offset_of!(Reservation, value)) as i32
+        from_base(AT + offset_of!(Reservation, value))
     }
 }
 
 /// Offset of the count of retired instructions from r15.
 pub fn retired_offset() -> i32 {
-    offset_of!(Core, retired) as i32
+    from_base(offset_of!(Core, retired))
 }
 
 /// An instruction as a place that helpers are called from.

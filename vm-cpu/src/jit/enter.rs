@@ -15,7 +15,7 @@ use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::abi::{Leave, Native, Site};
+use super::abi::{BASE, Leave, Native, Site, from_base, native};
 use super::helpers::Then;
 use super::service::{Jit, Unit};
 use super::slots::{SLOTS, Slot};
@@ -62,7 +62,7 @@ impl Frame {
 
 /// Offset of slot `number` from r15.
 pub const fn slot_offset(number: u32) -> i32 {
-    (offset_of!(Frame, slots) + number as usize * size_of::<Slot>()) as i32
+    from_base(offset_of!(Frame, slots) + number as usize * size_of::<Slot>())
 }
 
 /// The slots of a hart.
@@ -217,8 +217,8 @@ std::arch::global_asm!(
     "push r14",
     "push r15",
     "sub rsp, 8",
-    "mov r15, rdi",
-    "mov [rdi + {stack}], rsp",
+    "lea r15, [rdi + {base}]",
+    "mov [r15 + {stack}], rsp",
     "mov rdi, rdx",
     "call rsi",
     "2:",
@@ -247,9 +247,10 @@ std::arch::global_asm!(
     leave = sym vm_jit_leave,
     go_on = sym vm_jit_go_on,
     stub = sym vm_jit_stub,
-    page = const offset_of!(Core, native) + offset_of!(Native, page),
-    stack = const offset_of!(Core, native) + offset_of!(Native, stack),
-    exit = const offset_of!(Core, native) + offset_of!(Native, exit),
+    base = const BASE,
+    page = const native!(page),
+    stack = const native!(stack),
+    exit = const native!(exit),
     dispatch = const Leave::Dispatch as u64,
 );
 
@@ -270,7 +271,7 @@ macro_rules! trampoline {
             "mov rbx, rsp",
             "and rsp, -16",
             $($save,)*
-            "mov rdi, r15",
+            "lea rdi, [r15 - {base}]",
             "call {helper}",
             "cmp rax, 1",
             "je {leave}",
@@ -283,6 +284,7 @@ macro_rules! trampoline {
             "ret",
             name = sym $name,
             helper = sym $helper,
+            base = const BASE,
             leave = sym vm_jit_leave,
             go_on = sym vm_jit_go_on,
         );

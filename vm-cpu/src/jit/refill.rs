@@ -14,18 +14,14 @@
 
 use std::mem::offset_of;
 
-use super::abi::{Native, Site};
+use super::abi::{Site, from_base, native};
 use super::enter::{self, Helper, slot_offset};
 use super::slots::{MISSES, Slot};
 use crate::hart::{Core, Tally};
 use vm_mmu::{ENTRIES, Entry, PAGE};
 
-const fn native(field: usize) -> usize {
-    offset_of!(Core, native) + field
-}
-
-const fn count(helper: Helper) -> usize {
-    offset_of!(Core, tally) + offset_of!(Tally, helpers) + helper as usize * size_of::<u64>()
+const fn count(helper: Helper) -> i32 {
+    from_base(offset_of!(Core, tally) + offset_of!(Tally, helpers) + helper as usize * size_of::<u64>())
 }
 
 /// A helper's way in: `check` finds the entry at rcx and how far into its page the access begins in rax, and
@@ -81,11 +77,11 @@ macro_rules! refill {
             name = sym enter::$name,
             slow = sym enter::$slow,
             count = const count(Helper::$helper),
-            site = const native(offset_of!(Native, site)),
-            address = const native(offset_of!(Native, address)),
-            result = const native(offset_of!(Native, addend)),
-            stamp = const native(offset_of!(Native, stamp)),
-            lane = const native(offset_of!(Native, lane)),
+            site = const native!(site),
+            address = const native!(address),
+            result = const native!(addend),
+            stamp = const native!(stamp),
+            lane = const native!(lane),
             site_slot = const offset_of!(Site, slot),
             slots = const slot_offset(0),
             slot_shift = const size_of::<Slot>().ilog2(),
@@ -142,7 +138,7 @@ macro_rules! refill {
             [
                 page = Entry::LOAD,
                 size = PAGE,
-                last = native(offset_of!(Native, value)),
+                last = native!(value),
                 store = Entry::STORE
             ]
         );
