@@ -99,8 +99,10 @@ impl Surroundings for Facts {
     }
 }
 
-/// Executions from which on a region has inline caches, and takes in what others have already.
-const HOT: u64 = 20_000;
+/// Executions from which on a region has inline caches, and takes in what others have already. An inline cache holds
+/// what one address space maps, and has a line of memory to itself: code that many processes execute now and then does
+/// better with the soft-TLB.
+const HOT: u64 = 1 << 22;
 
 /// Floating point has its region after this part of the executions that other code has before, and none are counted
 /// from then on.
