@@ -20,7 +20,7 @@ fn place(version: &str, then: &str) -> TempDir {
     let code: [u32; 3] = [0xfff5_0513, 0xfe05_1ee3, 0x0000_8067];
     let mut bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
     bytes.resize(64, 0);
-    let block = |offset, bytes| ProfileBlock { offset, bytes, heat: 100_000, entered: false };
+    let block = |offset, bytes| ProfileBlock { offset, bytes, heat: 100_000, ..ProfileBlock::default() };
     let blocks = vec![block(0, 8), block(8, 4)];
     let page = ProfilePage { gpa: 0x8000_0000, known: 1, bytes, blocks, ..ProfilePage::default() };
     Profile { pages: vec![page] }.write(fs::File::create(path("profile")).unwrap()).unwrap();

@@ -10,7 +10,7 @@ use vm_cpu::aot::profile::{Profile, ProfileBlock, ProfilePage};
 use vm_cpu::aot::standing::Standing;
 use vm_cpu::aot::{About, CpuLevel, Image, image, keys, layout_hash};
 
-/// Executions from which on a unit has inline caches, and is LLVM's.
+/// Executions from which on a unit is LLVM's; here it has inline caches too.
 const HOT: u64 = 20_000;
 
 /// A page with a loop of its own: `ld a1, 0(a0); addi a0, a0, -number; bnez a0, -8; ret`.
@@ -18,7 +18,7 @@ fn page(number: u32, heat: u64) -> ProfilePage {
     let code = [0x0005_3583, (4096 - number) << 20 | 0x5_0513, 0xfe05_1ce3, 0x0000_8067];
     let mut bytes: Vec<u8> = code.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
     bytes.resize(64, 0);
-    let block = |offset, bytes| ProfileBlock { offset, bytes, heat, entered: false };
+    let block = |offset, bytes| ProfileBlock { offset, bytes, heat, entered: false, optimised: heat >= HOT };
     let blocks = vec![block(0, 12), block(12, 4)];
     let gpa = 0x8000_0000 + u64::from(number) * 4096;
     ProfilePage { gpa, known: 1, bytes, blocks, ..ProfilePage::default() }

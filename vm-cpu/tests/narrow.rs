@@ -31,7 +31,7 @@ fn lifted(body: &str) -> Vec<(Opcode, Type)> {
     starts.dedup();
     let block = |at: &u16| {
         let next = starts.iter().copied().find(|next| next > at).unwrap_or(end + 4);
-        ProfileBlock { offset: *at, bytes: next - at, heat: 1000, entered: false }
+        ProfileBlock { offset: *at, bytes: next - at, heat: 1000, ..ProfileBlock::default() }
     };
     let blocks = starts.iter().map(block).collect();
     bytes.resize(128, 0);

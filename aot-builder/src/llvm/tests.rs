@@ -23,7 +23,7 @@ fn profile() -> Profile {
     let code: [u32; 4] = [0x1ac5_f553, 0xfff5_0513, 0xfe05_1ce3, 0x0000_8067];
     let mut bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
     bytes.resize(64, 0);
-    let block = |offset, bytes, heat| ProfileBlock { offset, bytes, heat, entered: false };
+    let block = |offset, bytes, heat| ProfileBlock { offset, bytes, heat, ..ProfileBlock::default() };
     let blocks = vec![block(0, 12, 1000), block(12, 4, 900)];
     Profile {
         pages: vec![ProfilePage {

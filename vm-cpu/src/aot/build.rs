@@ -72,6 +72,8 @@ pub(super) struct Facts {
     ways: HashSet<u64>,
     /// Addresses that other code jumps to.
     entered: HashSet<u64>,
+    /// Addresses of blocks that had optimised code.
+    optimised: HashSet<u64>,
 }
 
 impl Surroundings for Facts {
@@ -84,8 +86,8 @@ impl Surroundings for Facts {
     }
 
     /// What is hot is worth having twice.
-    fn is_settled(&self, gpa: u64, _: u64, seed: u64) -> bool {
-        seed < HOT && self.has_region(gpa)
+    fn is_settled(&self, gpa: u64, _: u64, _: u64) -> bool {
+        !self.optimised.contains(&gpa) && self.has_region(gpa)
     }
 
     fn is_entered(&self, gpa: u64) -> bool {
@@ -98,11 +100,6 @@ impl Surroundings for Facts {
         true
     }
 }
-
-/// Executions from which on a region has inline caches, and takes in what others have already. An inline cache holds
-/// what one address space maps, and has a line of memory to itself: code that many processes execute now and then does
-/// better with the soft-TLB.
-const HOT: u64 = 1 << 22;
 
 /// Floating point has its region after this part of the executions that other code has before, and none are counted
 /// from then on.
@@ -135,7 +132,9 @@ pub fn plan(profile: &Profile, least: u64) -> Vec<Job> {
         let (mut sites, heat) = (sites_of(&region), heat(&region));
         sites.iter_mut().for_each(|site| site.apart = page.apart.contains(&site.offset));
         let known = Known {
-            roams: &|at| heat < HOT || page.roaming.contains(&at),
+            // An inline cache holds what one address space maps, and has a line of memory to itself: code that many
+            // processes execute now and then does better with the soft-TLB.
+            roams: &|at| !page.is_optimised(at) || page.roaming.contains(&at),
             beside: &|at| page.beside.contains(&at),
         };
         let slots = slots.assign(&mut sites, &region, &known);
@@ -214,6 +213,9 @@ fn regions(page: &ProfilePage, gpa: u64, least: u64) -> Vec<Region> {
         heat.insert(block.offset.into(), block.heat);
         if block.entered {
             facts.entered.insert(gpa + u64::from(block.offset));
+        }
+        if block.optimised {
+            facts.optimised.insert(gpa + u64::from(block.offset));
         }
         if let Some(last) = code.last().filter(|last| last.op == Op::jal && matches!(last.rd, 1 | 5)) {
             let here = gpa + u64::from(block.offset) + u64::from(block.bytes) - u64::from(last.len);
@@ -429,7 +431,7 @@ mod tests {
         let code: [u32; 3] = [0xfff5_0513, 0xfe05_1ee3, 0x0000_8067];
         let mut bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
         bytes.resize(64, 0);
-        let block = |offset, bytes, heat| ProfileBlock { offset, bytes, heat, entered: false };
+        let block = |offset, bytes, heat| ProfileBlock { offset, bytes, heat, ..ProfileBlock::default() };
         let blocks = vec![block(0, 8, 1000), block(8, 4, 900)];
         let page = ProfilePage { gpa: 0x8000_0000, known: 1, bytes, blocks, ..ProfilePage::default() };
         Profile { pages: vec![page.clone(), ProfilePage { gpa: 0x8000_5000, ..page }] }
@@ -451,10 +453,37 @@ mod tests {
         // `addi a1, a1, -1` in front.
         page.bytes.splice(0..0, 0xfff5_8593u32.to_le_bytes());
         page.blocks = [(0, 4), (4, 8), (12, 4)]
-            .map(|(offset, bytes)| ProfileBlock { offset, bytes, heat: 1000, entered: false })
+            .map(|(offset, bytes)| ProfileBlock { offset, bytes, heat: 1000, ..ProfileBlock::default() })
             .to_vec();
         let region = plan(&profile, 1).remove(0).region;
         assert_eq!(region.entries().map(|at| region.blocks[at].offset).collect::<Vec<u32>>(), [0, 4]);
+    }
+
+    #[test]
+    fn what_had_optimised_code_has_inline_caches_and_is_there_twice() {
+        // `ld a1, 0(a0); jal f; ret`, and `f: ld a2, 0(a0); ret`.
+        let code: [u32; 5] = [0x0005_3583, 0x0080_00ef, 0x0000_8067, 0x0005_3603, 0x0000_8067];
+        let plan = |optimised| {
+            let mut profile = countdown();
+            profile.pages.truncate(1);
+            let page = &mut profile.pages[0];
+            page.bytes.splice(..20, code.iter().flat_map(|word| word.to_le_bytes()));
+            let block = |offset, bytes, heat, optimised| ProfileBlock {
+                offset,
+                bytes,
+                heat,
+                entered: offset == 12,
+                optimised,
+            };
+            page.blocks =
+                vec![block(0, 8, 1000, false), block(8, 4, 1000, false), block(12, 8, 2000, optimised)];
+            plan(&profile, 1)
+        };
+        let (cold, hot) = (plan(false), plan(true));
+        let insns = |jobs: &[Job]| jobs.iter().map(|job| job.sites.len()).sum::<usize>();
+        let cached = |jobs: &[Job]| jobs.iter().flat_map(|job| &job.sites).filter(|s| s.slot != 0).count();
+        assert_eq!((insns(&cold), cached(&cold)), (5, 0));
+        assert_eq!((insns(&hot), cached(&hot)), (7, 2));
     }
 
     #[test]
@@ -469,14 +498,13 @@ mod tests {
             page.bytes.splice(..12, bytes);
             let blocks = [(0, if first == LD { 4 } else { 12 })];
             page.blocks = blocks
-                .map(|(offset, bytes)| ProfileBlock { offset, bytes, heat: HOT / FLOAT, entered: false })
+                .map(|(offset, bytes)| ProfileBlock { offset, bytes, heat: 1000, ..ProfileBlock::default() })
                 .to_vec();
             plan(&profile, 1).remove(0)
         };
         const LD: u32 = 0x0005_3503;
         let (float, other) = (job(0x0005_3507), job(LD));
-        assert_eq!((float.heat(), other.heat()), (HOT, HOT / FLOAT));
-        assert!(float.slots.is_some() && other.slots.is_none());
+        assert_eq!((float.heat(), other.heat()), (1000 * FLOAT, 1000));
     }
 
     #[test]
@@ -494,7 +522,13 @@ mod tests {
         ];
         let mut bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
         bytes.resize(64, 0);
-        let block = |offset, bytes| ProfileBlock { offset, bytes, heat: HOT, entered: offset == 20 };
+        let block = |offset, bytes| ProfileBlock {
+            offset,
+            bytes,
+            heat: 1000,
+            entered: offset == 20,
+            optimised: true,
+        };
         let blocks = vec![block(0, 4), block(4, 12), block(16, 4), block(20, 12)];
         let (roaming, beside) = (vec![4], vec![8]);
         let page =
@@ -502,7 +536,7 @@ mod tests {
         let first = plan(&Profile { pages: vec![page] }, 1).remove(0);
         let (region, sites) = (&first.region, first.sites.clone());
         assert!(region.entries().count() > 1 && !region.returns.is_empty() && first.slots.is_some());
-        let told = Region::again(region.page, &sites, &region.shape(), HOT).unwrap();
+        let told = Region::again(region.page, &sites, &region.shape(), 1000).unwrap();
         let second = again(vec![Resident { region: told, sites: sites.clone() }]).remove(0);
         assert_eq!(format!("{:?}", second.region.blocks), format!("{:?}", region.blocks));
         assert_eq!(format!("{:?}", second.sites), format!("{sites:?}"));

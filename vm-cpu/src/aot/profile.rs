@@ -19,7 +19,7 @@ use crate::interp::granule_mask;
 
 const MAGIC: [u8; 8] = *b"RVPROFIL";
 /// Version of the format.
-pub const PROFILE_VERSION: u32 = 2;
+pub const PROFILE_VERSION: u32 = 3;
 /// Bytes of a profile at most: what is larger is none.
 const LIMIT: usize = 1 << 30;
 /// Bytes of a granule.
@@ -37,6 +37,8 @@ pub struct ProfileBlock {
     pub heat: u64,
     /// Other code was seen to jump here.
     pub entered: bool,
+    /// It ran so much that it had optimised code with inline caches. How often it ran from then on is not known.
+    pub optimised: bool,
 }
 
 /// A page of code.
@@ -69,14 +71,18 @@ impl ProfilePage {
         page
     }
 
+    /// Whether the instruction at an offset is of a block that had optimised code.
+    pub(super) fn is_optimised(&self, offset: u16) -> bool {
+        let is_inside = |b: &ProfileBlock| offset >= b.offset && offset - b.offset < b.bytes;
+        self.blocks.iter().any(|block| block.optimised && is_inside(block))
+    }
+
     fn of(gpa: u64, taken: Taken) -> ProfilePage {
         let known = (0..64).filter(|granule| taken.known >> granule & 1 != 0);
         let bytes = known.flat_map(|granule| &taken.bytes[granule * GRANULE..][..GRANULE]).copied().collect();
-        let blocks = taken.blocks.into_iter().map(|(offset, Ran { bytes, heat, entered })| ProfileBlock {
-            offset,
-            bytes,
-            heat,
-            entered,
+        let blocks = taken.blocks.into_iter().map(|(offset, ran)| {
+            let Ran { bytes, heat, entered, optimised } = ran;
+            ProfileBlock { offset, bytes, heat, entered, optimised }
         });
         ProfilePage {
             gpa,
@@ -103,12 +109,18 @@ impl ProfilePage {
         for at in (0..64).filter(|granule| new >> granule & 1 != 0).map(|granule| granule * GRANULE) {
             page[at..at + GRANULE].copy_from_slice(&its[at..at + GRANULE]);
         }
-        let ran = |b: &ProfileBlock| Ran { bytes: b.bytes, heat: b.heat, entered: b.entered };
+        let ran = |&ProfileBlock { bytes, heat, entered, optimised, .. }: &ProfileBlock| Ran {
+            bytes,
+            heat,
+            entered,
+            optimised,
+        };
         let mut blocks: BTreeMap<u16, Ran> = self.blocks.iter().map(|b| (b.offset, ran(b))).collect();
         for block in &other.blocks {
             let known = blocks.entry(block.offset).or_insert(Ran { bytes: block.bytes, ..Ran::default() });
             known.heat = known.heat.saturating_add(block.heat);
             known.entered |= block.entered;
+            known.optimised |= block.optimised;
         }
         let union = |a: &[u16], b: &[u16]| {
             let mut all = [a, b].concat();
@@ -243,6 +255,7 @@ struct Ran {
     bytes: u16,
     heat: u64,
     entered: bool,
+    optimised: bool,
 }
 
 /// Collects a profile while a machine runs.
@@ -253,19 +266,20 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Blocks of a page were translated: offset, offset behind, executions so far. Other code jumps to `entered`.
+    /// Blocks of a page were translated: offset, offset behind, executions so far, whether that is optimised code with
+    /// inline caches. Other code jumps to `entered`.
     pub(crate) fn saw(
         &self,
         memory: &AddressSpace,
         page: u64,
-        blocks: impl Iterator<Item = (u32, u32, u64)> + Clone,
+        blocks: impl Iterator<Item = (u32, u32, u64, bool)> + Clone,
         entered: Option<u64>,
     ) {
         let mut now = Box::new([0; PAGE as usize]);
         if memory.read(page, &mut now[..]).is_err() {
             return;
         }
-        let spans = blocks.clone().map(|(from, to, _)| granule_mask(from.into(), (to - from).into()));
+        let spans = blocks.clone().map(|(from, to, ..)| granule_mask(from.into(), (to - from).into()));
         let granules = spans.fold(0, |all, span| all | span);
         let mut pages = self.pages.lock();
         let versions = pages.entry(page).or_default();
@@ -282,9 +296,11 @@ impl Collector {
             }
         };
         current.known |= granules;
-        for (from, to, heat) in blocks {
+        for (from, to, heat, optimised) in blocks {
             let block = current.blocks.entry(from as u16).or_default();
-            *block = Ran { bytes: (to - from) as u16, heat: block.heat.max(heat), ..*block };
+            block.bytes = (to - from) as u16;
+            block.heat = block.heat.max(heat);
+            block.optimised |= optimised;
         }
         if let Some(block) = entered.and_then(|gpa| current.blocks.get_mut(&((gpa - page) as u16))) {
             block.entered = true;
@@ -357,7 +373,7 @@ mod tests {
             bytes: vec![fill; known.count_ones() as usize * GRANULE],
             blocks: blocks
                 .iter()
-                .map(|&(offset, heat)| ProfileBlock { offset, bytes: 4, heat, entered: false })
+                .map(|&(offset, heat)| ProfileBlock { offset, bytes: 4, heat, ..ProfileBlock::default() })
                 .collect(),
             roaming: vec![],
             apart: vec![],

@@ -131,6 +131,7 @@ impl Survey {
                 bytes,
                 heat: HEAT,
                 entered,
+                optimised: false,
             });
             ProfilePage { gpa, known: page.known, bytes, blocks: blocks.collect(), ..ProfilePage::default() }
         };

@@ -138,13 +138,14 @@ impl Ahead {
         .ok()
     }
 
-    /// Basic blocks of a unit: offset, offset behind, and a heat that says nothing.
-    pub fn blocks(&self, unit: u32) -> Vec<(u32, u32, u64)> {
+    /// Basic blocks of a unit: offset, offset behind, a heat that says nothing, and whether they have inline caches.
+    pub fn blocks(&self, unit: u32) -> Vec<(u32, u32, u64, bool)> {
         let sites = self.image.unit(unit as usize).map(|unit| unit.sites).unwrap_or_default();
         let starts = sites.iter().enumerate().filter(|&(at, _)| at == 0 || sites[at - 1].rest == 1);
         let blocks = starts.filter_map(|(at, first)| {
-            let last = sites.get(at + usize::from(first.rest) - 1)?;
-            Some((first.offset.into(), u32::from(last.offset + last.bytes()), 0))
+            let of_block = sites.get(at..at + usize::from(first.rest))?;
+            let (last, cached) = (of_block.last()?, of_block.iter().any(|site| site.slot != 0));
+            Some((first.offset.into(), u32::from(last.offset + last.bytes()), 0, cached))
         });
         blocks.collect()
     }

@@ -802,7 +802,8 @@ impl Worker {
             Err(_) => return false,
         }
         if let Some(collector) = &self.collector {
-            collector.saw(&memory, page, region.blocks.iter().map(|b| (b.offset, b.end, region.heat)), None);
+            let blocks = region.blocks.iter().map(|block| (block.offset, block.end, region.heat, true));
+            collector.saw(&memory, page, blocks, None);
         }
         self.counts.regions.fetch_add(1, Relaxed);
         self.counts.insns.fetch_add(insns, Relaxed);

@@ -144,7 +144,7 @@ impl Jit {
             collector.saw(
                 &memory,
                 page,
-                quick.chosen.iter().map(|block| (block.offset, block.end, heat)),
+                quick.chosen.iter().map(|block| (block.offset, block.end, heat, false)),
                 Some(seed.gpa),
             );
         }
