@@ -1,13 +1,13 @@
 //! Images as files.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use ed25519_dalek::VerifyingKey;
 use tempfile::NamedTempFile;
-use vm_cpu::aot::profile::Profile;
+use vm_cpu::aot::profile::{PROFILE_MAGIC, Profile};
 use vm_cpu::aot::reuse::Reuse;
 use vm_cpu::aot::standing::Standing;
 use vm_cpu::aot::{CpuLevel, Image, PAGE, image};
@@ -31,6 +31,19 @@ pub fn reuse(path: &Path, key: &VerifyingKey, level: &CpuLevel) -> Option<Reuse>
     let refused =
         |error: &anyhow::Error| eprintln!("aot-builder: nothing is reused: {}: {error:#}", path.display());
     open().inspect_err(refused).ok()
+}
+
+/// The profile that a file is, and its length; `None` if it is something else.
+pub fn profile(path: &Path) -> Result<Option<(Profile, usize)>> {
+    let cannot = || format!("{}: cannot be read", path.display());
+    let mut start = Vec::new();
+    let file = fs::File::open(path).with_context(cannot)?;
+    file.take(PROFILE_MAGIC.len() as u64).read_to_end(&mut start).with_context(cannot)?;
+    if start != PROFILE_MAGIC {
+        return Ok(None);
+    }
+    let bytes = fs::read(path).with_context(cannot)?;
+    Ok(Some((Profile::read(&bytes).with_context(|| path.display().to_string())?, bytes.len())))
 }
 
 /// Reads profiles, as one.

@@ -1,4 +1,4 @@
-//! `inspect`: images described, for people.
+//! `inspect`: images and profiles described, for people.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -8,20 +8,21 @@ use vm_cpu::aot::Image;
 use vm_cpu::aot::image::hex;
 use vm_cpu::aot::unit::AheadUnit;
 
-use crate::file;
 use crate::listing::Listing;
 use crate::named::Named;
 use crate::symbols::Symbols;
+use crate::{file, profiled};
 
 /// What to show.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The image
+    /// The image, or a profile
+    #[arg(value_name = "IMAGE|PROFILE")]
     image: PathBuf,
-    /// Show the instructions of a unit, by its number; may be repeated
+    /// Show the instructions of a unit, or of a profile's block, by its number; may be repeated
     #[arg(long, value_name = "N")]
     unit: Vec<usize>,
-    /// How many units to list, hottest first
+    /// How many units or blocks to list, hottest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
     /// Name the guest's code by this ELF file with symbols, or this System.map or /proc/kallsyms of a kernel
@@ -34,6 +35,10 @@ pub struct Args {
 
 /// Describes it.
 pub fn run(args: &Args) -> Result<String> {
+    if let Some((profile, length)) = file::profile(&args.image)? {
+        ensure!(args.symbols.is_none(), "--symbols: a profile has no names: expected an image");
+        return profiled::describe(&profile, length, args.top, &args.unit);
+    }
     let (bytes, image) = file::read(&args.image)?;
     let units = image.units()?;
     let count = units.len();

@@ -11,6 +11,7 @@ mod merge;
 mod named;
 mod needs;
 mod places;
+mod profiled;
 mod sign;
 mod survey;
 mod symbols;
@@ -63,7 +64,7 @@ enum Command {
     /// Check every byte of images, and that they are signed by a trusted key
     #[command(after_help = verify::NOTES)]
     Verify(verify::Args),
-    /// Tell what is in an image, whoever signed it
+    /// Tell what is in an image, whoever signed it, or in a profile
     Inspect(inspect::Args),
 }
 

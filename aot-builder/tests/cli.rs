@@ -10,6 +10,7 @@ use ed25519_dalek::SigningKey;
 use tempfile::TempDir;
 use vm_cpu::aot::About;
 use vm_cpu::aot::image::write;
+use vm_cpu::aot::profile::{Profile, ProfileBlock, ProfilePage};
 use vm_cpu::aot::unit::{AheadSite, AheadUnit, Contents};
 
 /// A directory with an image that a key has signed which is not there.
@@ -121,6 +122,41 @@ fn keys_that_others_can_read_or_that_are_there_are_left_alone() {
     let exposed = place.refused(&["sign", "image.aot", "--key", "me.new.key"]);
     assert!(exposed.contains("found mode 0644") && exposed.contains("chmod 600 me.new.key"), "{exposed}");
     assert_eq!(fs::read(place.path("image.aot")).unwrap(), before);
+}
+
+#[test]
+fn a_profile_is_shown_as_a_whole_and_by_block() {
+    let place = Place::new();
+    // `addi a0, a0, -1; ld a1, 8(a0); bnez a0, -8; c.jr ra`
+    let code: [u32; 4] = [0xfff5_0513, 0x0085_3583, 0xfe05_1ce3, 0x0000_8082];
+    let mut bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.resize(64, 0);
+    let ret = ProfileBlock { offset: 12, bytes: 2, heat: 7, ..ProfileBlock::default() };
+    let of_loop = ProfileBlock { offset: 0, bytes: 12, heat: 900, entered: true, optimised: true };
+    let (blocks, roaming) = (vec![of_loop, ret], vec![4]);
+    let page = ProfilePage { gpa: 0x8020_3000, known: 1, bytes, blocks, roaming, ..ProfilePage::default() };
+    Profile { pages: vec![page] }.write(fs::File::create(place.path("toy.profile")).unwrap()).unwrap();
+    let whole = place.told(&["inspect", "toy.profile"]);
+    for line in [
+        "code      1 pages, 64 bytes of them known",
+        "blocks    2 of 4 instructions, 1 entered by other code, 1 optimised",
+        "accesses  1 roam, 0 store beside code, 0 are checked apart",
+        "block 0      heat          900  guest 0x80203000..00c   3 instructions  entered  optimised\n",
+        "block 1      heat            7  guest 0x8020300c..00e   1 instructions\n",
+    ] {
+        assert!(whole.contains(line), "{line}\nnot in\n{whole}");
+    }
+    let block = place.told(&["inspect", "toy.profile", "--unit", "0"]);
+    assert!(block.contains("  0x80203004  00853583  ld x11,8(x10)  ; roams\n"), "{block}");
+    assert_eq!(block.lines().count(), 4, "{block}");
+    assert!(place.told(&["inspect", "toy.profile", "--top", "1"]).contains("1 more blocks"));
+    assert!(place.refused(&["inspect", "toy.profile", "--unit", "2"]).contains("expected a number below 2"));
+    let with_names = ["inspect", "toy.profile", "--symbols", "System.map"];
+    assert!(place.refused(&with_names).contains("expected an image"));
+    let mut damaged = fs::read(place.path("toy.profile")).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(place.path("toy.profile"), damaged).unwrap();
+    assert!(place.refused(&["inspect", "toy.profile"]).contains("the profile is damaged"));
 }
 
 #[test]

@@ -17,7 +17,8 @@ use vm_mmu::{AddressSpace, PAGE};
 
 use crate::interp::granule_mask;
 
-const MAGIC: [u8; 8] = *b"RVPROFIL";
+/// What the file of a profile begins with.
+pub const PROFILE_MAGIC: [u8; 8] = *b"RVPROFIL";
 /// Version of the format.
 pub const PROFILE_VERSION: u32 = 3;
 /// Bytes of a profile at most: what is larger is none.
@@ -150,7 +151,7 @@ pub struct Profile {
 #[derive(Debug, Error)]
 pub enum ProfileError {
     /// Another kind of file.
-    #[error("not a profile: it begins with {found:02x?}, expected {MAGIC:02x?}")]
+    #[error("not a profile: it begins with {found:02x?}, expected {PROFILE_MAGIC:02x?}")]
     Magic {
         /// Its first bytes.
         found: Vec<u8>,
@@ -174,7 +175,7 @@ impl Profile {
     /// Writes the file.
     pub fn write(&self, mut to: impl Write) -> io::Result<()> {
         let pages = bincode::serde::encode_to_vec(self, config()).map_err(io::Error::other)?;
-        to.write_all(&MAGIC)?;
+        to.write_all(&PROFILE_MAGIC)?;
         to.write_all(&PROFILE_VERSION.to_le_bytes())?;
         to.write_all(blake3::hash(&pages).as_bytes())?;
         to.write_all(&pages)
@@ -182,8 +183,10 @@ impl Profile {
 
     /// Reads a file.
     pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
-        let Some(rest) = bytes.strip_prefix(&MAGIC) else {
-            return Err(ProfileError::Magic { found: bytes[..bytes.len().min(MAGIC.len())].to_vec() });
+        let Some(rest) = bytes.strip_prefix(&PROFILE_MAGIC) else {
+            return Err(ProfileError::Magic {
+                found: bytes[..bytes.len().min(PROFILE_MAGIC.len())].to_vec(),
+            });
         };
         let short = || ProfileError::Damaged(format!("it ends after {} bytes", bytes.len()));
         let (version, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
