@@ -138,12 +138,13 @@ impl Jumps {
         (slot.pc == pc | self.user && slot.space == self.space).then_some(slot.cell)
     }
 
-    /// Generated code goes from here on through `cell` to `pc`, if that has a slot.
+    /// Generated code goes from here on through `cell` to `pc`, if that has a slot. A cell of 0 is none: the unit
+    /// may have died as soon as it was made.
     #[inline]
     pub fn set_cell(&mut self, pc: u64, cell: u64) {
         let slot = &mut self.slots[place(pc)];
         if slot.pc == pc | self.user && slot.space == self.space {
-            slot.cell = cell;
+            slot.cell = if cell == 0 { stub_cell() } else { cell };
         }
     }
 
@@ -212,6 +213,15 @@ mod tests {
     fn get(jumps: &mut Jumps, pc: u64, space: u32, user: u64) -> Option<BlockId> {
         jumps.enter(space, user, 0);
         jumps.get(pc)
+    }
+
+    #[test]
+    fn generated_code_never_jumps_through_no_cell() {
+        let mut jumps = with(&[(0x1000, 1, 0)]);
+        jumps.set_cell(0x1000, 0x5000);
+        assert_eq!(jumps.cell(0x1000), Some(0x5000));
+        jumps.set_cell(0x1000, 0);
+        assert_eq!(jumps.cell(0x1000), Some(stub_cell()));
     }
 
     #[test]
