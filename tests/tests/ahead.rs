@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use tests::ahead::{Ahead, LIMIT, boot, sum};
 use tests::host::{run_limited, vm_boot};
-use vm_cpu::aot::profile::Profile;
+use vm_cpu::aot::profile::{Profile, ProfilePage};
 use vm_cpu::isa::asm::assemble;
 
 #[test]
@@ -51,6 +51,16 @@ fn run(ahead: &Ahead, program: &str, options: &[&str]) -> Value {
     serde_json::from_slice(&fs::read(&stats).expect("statistics")).expect("JSON")
 }
 
+/// Takes something that the run learnt of accesses out of its profile.
+fn forget(ahead: &Ahead, learnt: impl Fn(&mut ProfilePage) -> &mut Vec<u16>) {
+    let mut profile = Profile::read(&fs::read(ahead.profile()).expect("a profile")).expect("a profile");
+    assert!(profile.pages.iter_mut().any(|page| !learnt(page).is_empty()), "the run learnt it");
+    profile.pages.iter_mut().for_each(|page| learnt(page).clear());
+    let mut bytes = Vec::new();
+    profile.write(&mut bytes).expect("memory");
+    fs::write(ahead.profile(), bytes).expect("a temporary file");
+}
+
 /// Reads words of two pages in turn as often as told.
 const TURNS: &str = "
     auipc x5, 0x10
@@ -75,12 +85,7 @@ fn a_unit_of_an_image_gives_way_if_its_inline_caches_are_of_no_use_for_long() {
     let turns =
         |turns: u32, options: &[&str]| run(&ahead, &TURNS.replace("TURNS", &turns.to_string()), options);
     turns(2_000_000, &["--profile", ahead.profile().to_str().expect("text")]);
-    let mut profile = Profile::read(&fs::read(ahead.profile()).expect("a profile")).expect("a profile");
-    assert!(profile.pages.iter().any(|page| !page.roaming.is_empty()), "the run saw it");
-    profile.pages.iter_mut().for_each(|page| page.roaming.clear());
-    let mut bytes = Vec::new();
-    profile.write(&mut bytes).expect("memory");
-    fs::write(ahead.profile(), bytes).expect("a temporary file");
+    forget(&ahead, |page| &mut page.roaming);
     ahead.build(32);
     let image = ahead.options();
     for (count, grounded, least) in [(4000, 0, 90), (2_000_000, 1, 0)] {
@@ -128,11 +133,7 @@ fn a_unit_of_an_image_gives_way_if_what_it_checks_at_once_comes_to_lie_across_pa
     assert_eq!(stats["compiler"]["apart"], 0);
 
     // Of a run that had not come to the second half.
-    let mut profile = Profile::read(&fs::read(ahead.profile()).expect("a profile")).expect("a profile");
-    profile.pages.iter_mut().for_each(|page| page.apart.clear());
-    let mut bytes = Vec::new();
-    profile.write(&mut bytes).expect("memory");
-    fs::write(ahead.profile(), bytes).expect("a temporary file");
+    forget(&ahead, |page| &mut page.apart);
     ahead.build(32);
     let stats = run(&image.each_ref().map(String::as_str));
     let (from_it, all) = (sum(&stats, "ahead"), sum(&stats, "instructions"));
