@@ -39,6 +39,9 @@ fn what_one_boot_executed_the_next_runs_from_an_image() {
     assert!(log.contains("no code from the image"), "{log}");
 }
 
+/// Runs that learn wait for the compiler: what optimised code learns must not hang on how soon there is some.
+const LEARNING: [&str; 2] = ["--jit", "on,wait=on"];
+
 /// Statistics of a run of a program that ends by itself.
 fn run(ahead: &Ahead, program: &str, options: &[&str]) -> Value {
     let (firmware, stats) = (ahead.trust().join("program"), ahead.trust().join("stats"));
@@ -84,7 +87,7 @@ fn a_unit_of_an_image_gives_way_if_its_inline_caches_are_of_no_use_for_long() {
     let ahead = Ahead::default();
     let turns =
         |turns: u32, options: &[&str]| run(&ahead, &TURNS.replace("TURNS", &turns.to_string()), options);
-    turns(2_000_000, &["--profile", ahead.profile().to_str().expect("text")]);
+    turns(2_000_000, &[&LEARNING[..], &["--profile", ahead.profile().to_str().expect("text")]].concat());
     forget(&ahead, |page| &mut page.roaming);
     ahead.build(32);
     let image = ahead.options();
@@ -124,7 +127,7 @@ sum:
 fn a_unit_of_an_image_gives_way_if_what_it_checks_at_once_comes_to_lie_across_pages() {
     let ahead = Ahead::default();
     let run = |options: &[&str]| run(&ahead, ACROSS, options);
-    run(&["--profile", ahead.profile().to_str().expect("text")]);
+    run(&[&LEARNING[..], &["--profile", ahead.profile().to_str().expect("text")]].concat());
     ahead.build(32);
     let image = ahead.options();
     let stats = run(&image.each_ref().map(String::as_str));
