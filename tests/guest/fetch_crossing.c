@@ -1,6 +1,6 @@
 // A four-byte instruction across a page boundary: it runs when both pages are there, wherever they lie; when the
 // second is missing the trap's pc is the instruction and its value the second page; when the first is missing
-// both are the instruction. A two-byte instruction at the end of a page needs no second page.
+// both are the instruction. Each half can be written anew. A two-byte instruction at the end of a page needs no second page.
 //
 // entry: M
 // modes: all
@@ -45,6 +45,20 @@ void test(void) {
         map(0, 0, 0);
         map(1, (u64)second, PTE_LEAF);
         EXPECT_TRAP(run_at(S, AT, 0), FETCH_PAGE, AT, AT);
+    }
+    // Either half is written anew, by turns with the other, and what runs is what was written.
+    map(0, (u64)first, PTE_LEAF);
+    map(1, (u64)second, PTE_LEAF);
+    for (u64 n = 0; n < 400; n++) {
+        *(u16 *)second = (u16)(n << 4);
+        fence_i();
+        EXPECT(run_at(S, AT, 55).result, n);
+        *(u16 *)(first + PAGE - 2) = 0x0593; // low half of `li a1, n`
+        fence_i();
+        EXPECT(run_at(S, AT, 55).result, 55);
+        *(u16 *)(first + PAGE - 2) = 0x0513;
+        fence_i();
+        EXPECT(run_at(S, AT, 55).result, n);
     }
     // c.jr ra in the last two bytes.
     *(u16 *)(first + PAGE - 2) = 0x8082;

@@ -111,6 +111,25 @@ fn what_a_loop_does_not_change_raises_no_flag_before_its_time() {
     }
 }
 
+/// A loop around an instruction that lies in two pages, 14 bytes from its start.
+const CROSSING: &str =
+    "li a1, 20000; j again; again: add a0, a0, a1; addi a1, a1, -1; bnez a1, again; sd x0, 0(x0); j .";
+
+#[test]
+fn an_instruction_in_two_pages_is_translated() {
+    let start = RAM + 4096 - 14;
+    for &engine in Engine::ALL.iter().chain(Engine::LOCKSTEP) {
+        let mut bare = Bare::new(engine, &CpuConfig::default(), 1, 16 * 4096);
+        bare.load(start, &assemble(start, CROSSING).expect("a good program").bytes);
+        bare.start(0, start, Priv::Machine);
+        assert_eq!(bare.run(0), Stopped::Done, "{}", bare.harts[0].divergence().unwrap_or_default());
+        assert_eq!(bare.harts[0].core().x(10), 200_010_000, "{engine:?}");
+        let tally = bare.cluster.port(0).tally();
+        let by_interpreter = tally.retired - tally.compiled;
+        assert!(engine != Engine::Quick || by_interpreter < 100, "{by_interpreter} by the interpreter");
+    }
+}
+
 /// A frame across two pages.
 const FRAME: &str =
     "li a1, 20000; j again; again: sd a0, -16(a2); sd a1, 8(a2); ld a3, -16(a2); ld a4, 8(a2);

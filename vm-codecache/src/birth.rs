@@ -75,7 +75,7 @@ impl Core {
     /// the stub.
     pub fn link(&self, ticket: &Ticket, gpa: u64) -> u64 {
         let list = &self.translations.get(ticket.number).links;
-        self.cells.get(self.refer(list, gpa, 0).unwrap_or(NONE)).address()
+        self.cells.address(self.refer(list, gpa, 0).unwrap_or(NONE))
     }
 
     /// Adds the cell of `gpa` to a list of links.

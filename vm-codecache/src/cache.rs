@@ -124,13 +124,13 @@ impl<M: Send + Sync + 'static> CodeCache<M> {
     /// this address's until the caller's reader repins or unpins.
     #[inline]
     pub fn lookup(&self, gpa: u64) -> Option<u64> {
-        self.core.cells.find_live(gpa).map(|cell| cell.address())
+        self.core.cells.find_live(gpa).map(|cell| self.core.cells.address(cell))
     }
 
     /// As [`CodeCache::lookup`], whether a translation is live or not.
     #[inline]
     pub fn cell_of(&self, gpa: u64) -> Option<u64> {
-        self.core.cells.find(gpa).map(|cell| cell.address())
+        self.core.cells.find(gpa).map(|cell| self.core.cells.address(cell))
     }
 
     /// Kills every translation made from any of `granules` (a bit for each 64 bytes) of the page at

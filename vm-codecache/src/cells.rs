@@ -16,17 +16,18 @@
 //! is the stub or the entry of the owner; a cell without references leads to the stub. Who sees the
 //! address of one that was retired jumps to the stub until the epoch has passed.
 //! Cell 0 belongs to no address and holds the stub for ever.
+//!
+//! Targets lie apart from the rest: a jump reads nothing else, and those of a unit and of what it leads to are
+//! mostly made together, so that they share lines of the host's cache.
 
 use crate::hash::hash;
 use crate::shared_index::SharedIndex;
-use crate::slab::{NONE, Slab};
+use crate::slab::{Chunks, NONE, Slab};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// One cell. Half a cache line, so that target and address come together.
+/// What nobody jumps by of a cell.
 #[derive(Default)]
-#[repr(C, align(32))]
 pub struct Cell {
-    target: AtomicU64,
     gpa: AtomicU64,
     owner: AtomicU32,
     refs: AtomicU32,
@@ -37,18 +38,6 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// What generated code bakes in.
-    #[inline]
-    pub fn address(&self) -> u64 {
-        std::ptr::from_ref(&self.target).expose_provenance() as u64
-    }
-
-    /// Where a jump through the cell leads now.
-    #[inline]
-    pub fn target(&self) -> u64 {
-        self.target.load(Ordering::Acquire)
-    }
-
     /// The guest-physical address it stands for.
     #[inline]
     pub fn gpa(&self) -> u64 {
@@ -59,6 +48,7 @@ impl Cell {
 /// All cells and the index that finds them.
 pub struct Cells {
     slab: Slab<Cell>,
+    targets: Chunks<AtomicU64>,
     index: SharedIndex,
     stub: u64,
 }
@@ -66,8 +56,9 @@ pub struct Cells {
 impl Cells {
     /// No cells yet, room for `capacity`.
     pub fn new(capacity: usize, stub: u64) -> Self {
-        let cells = Self { slab: Slab::new(capacity), index: SharedIndex::default(), stub };
-        cells.slab.get(NONE).target.store(stub, Ordering::Release);
+        let (slab, targets) = (Slab::new(capacity), Chunks::new(capacity));
+        let cells = Self { slab, targets, index: SharedIndex::default(), stub };
+        cells.lead(NONE, stub);
         cells
     }
 
@@ -77,17 +68,33 @@ impl Cells {
         self.slab.get(number)
     }
 
-    /// The cell of `gpa`, if there is one. No lock.
+    /// What generated code bakes in: the address of the cell's target.
     #[inline]
-    pub fn find(&self, gpa: u64) -> Option<&Cell> {
+    pub fn address(&self, number: u32) -> u64 {
+        std::ptr::from_ref(self.targets.get(number)).expose_provenance() as u64
+    }
+
+    /// Where a jump through the cell leads now.
+    #[inline]
+    pub fn target(&self, number: u32) -> u64 {
+        self.targets.get(number).load(Ordering::Acquire)
+    }
+
+    fn lead(&self, number: u32, target: u64) {
+        self.targets.get(number).store(target, Ordering::Release);
+    }
+
+    /// The number of the cell of `gpa`, if there is one. No lock.
+    #[inline]
+    pub fn find(&self, gpa: u64) -> Option<u32> {
         let hash = hash(gpa);
-        self.index.shard(hash).get(hash, |n| self.get(n).gpa() == gpa).map(|n| self.get(n))
+        self.index.shard(hash).get(hash, |n| self.get(n).gpa() == gpa)
     }
 
     /// As [`Cells::find`], if a translation is live there now. No lock.
     #[inline]
-    pub fn find_live(&self, gpa: u64) -> Option<&Cell> {
-        self.find(gpa).filter(|cell| cell.target() != self.stub)
+    pub fn find_live(&self, gpa: u64) -> Option<u32> {
+        self.find(gpa).filter(|&number| self.target(number) != self.stub)
     }
 
     /// The cell of `gpa`, made if new, with one more reference. `None` if all cells are taken.
@@ -100,7 +107,7 @@ impl Cells {
                 let number = self.slab.take()?;
                 let cell = self.get(number);
                 cell.gpa.store(gpa, Ordering::Relaxed);
-                cell.target.store(self.stub, Ordering::Relaxed);
+                self.lead(number, self.stub);
                 cell.owner.store(NONE, Ordering::Relaxed);
                 cell.refs.store(0, Ordering::Relaxed);
                 cell.queued.store(0, Ordering::Relaxed);
@@ -118,7 +125,7 @@ impl Cells {
         let cell = self.get(number);
         let _shard = self.index.shard(hash(cell.gpa())).lock();
         let last = cell.refs.fetch_sub(1, Ordering::Relaxed) == 1;
-        debug_assert!(!last || cell.target() == self.stub, "an unreferenced cell leads nowhere");
+        debug_assert!(!last || self.target(number) == self.stub, "an unreferenced cell leads nowhere");
         last && cell.queued.swap(1, Ordering::Relaxed) == 0
     }
 
@@ -143,7 +150,7 @@ impl Cells {
         let cell = self.get(number);
         let _shard = self.index.shard(hash(cell.gpa())).lock();
         let before = cell.owner.swap(owner, Ordering::Relaxed);
-        cell.target.store(target, Ordering::Release);
+        self.lead(number, target);
         if before != NONE {
             displaced(before);
         }
@@ -154,7 +161,7 @@ impl Cells {
         let cell = self.get(number);
         let _shard = self.index.shard(hash(cell.gpa())).lock();
         if cell.owner.load(Ordering::Relaxed) == owner {
-            cell.target.store(target, Ordering::Release);
+            self.lead(number, target);
         }
     }
 
@@ -163,7 +170,7 @@ impl Cells {
         let cell = self.get(number);
         let _shard = self.index.shard(hash(cell.gpa())).lock();
         if cell.owner.load(Ordering::Relaxed) == owner {
-            cell.target.store(self.stub, Ordering::Release);
+            self.lead(number, self.stub);
             cell.owner.store(NONE, Ordering::Relaxed);
         }
     }
@@ -205,7 +212,7 @@ mod tests {
         let cells = Cells::new(16, STUB);
         let a = cells.acquire(0x8000_0000).unwrap();
         assert_eq!(cells.acquire(0x8000_0000), Some(a));
-        assert_eq!(cells.get(a).target(), STUB);
+        assert_eq!(cells.target(a), STUB);
         assert!(!cells.release(a));
         assert!(cells.release(a), "to be queued");
         assert_eq!(cells.acquire(0x8000_0000), Some(a), "used again");
@@ -225,22 +232,22 @@ mod tests {
         let cells = Cells::new(16, STUB);
         let a = cells.acquire(0x1000).unwrap();
         cells.bind(a, 1, 0x100, |_| panic!("nobody was there"));
-        assert_eq!(cells.find_live(0x1000).unwrap().target(), 0x100);
+        assert_eq!(cells.target(cells.find_live(0x1000).unwrap()), 0x100);
         let mut before = 0;
         cells.bind(a, 2, 0x200, |old| before = old);
         assert_eq!(before, 1);
         cells.unbind(a, 1);
         cells.redirect(a, 1, 0x300);
-        assert_eq!(cells.get(a).target(), 0x200);
+        assert_eq!(cells.target(a), 0x200);
         cells.redirect(a, 2, 0x400);
-        assert_eq!(cells.get(a).target(), 0x400);
+        assert_eq!(cells.target(a), 0x400);
         cells.unbind(a, 2);
         assert!(cells.find_live(0x1000).is_none());
     }
 
     #[test]
     fn the_cell_of_nobody_holds_the_stub() {
-        assert_eq!(Cells::new(1, STUB).get(NONE).target(), STUB);
+        assert_eq!(Cells::new(1, STUB).target(NONE), STUB);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! compare-and-swap, and no allocation once the slab has reached its working size.
 //!
 //! ```text
-//!  chunks ─► [ items 0..1024 | next free ]  made when first reached
-//!            [ items 1024..  | next free ]
+//!  items ─► [ 0..1024 ] [ 1024..2048 ] …    made when first reached
+//!  next  ─► [ 0..1024 ] [ 1024..2048 ] …    of those that are free
 //!  head: (tag, number) ─► number ─► number ─► 0      the free list
 //! ```
 //!
@@ -15,14 +15,32 @@ use crate::sync::{AtomicU32, AtomicU64, OnceLock, Ordering, SLAB_CHUNK as CHUNK}
 /// No item.
 pub const NONE: u32 = 0;
 
-struct Chunk<T> {
-    items: Box<[T]>,
-    next: Box<[AtomicU32]>,
+/// Items by number, made a chunk at a time.
+pub struct Chunks<T>(Box<[OnceLock<Box<[T]>>]>);
+
+impl<T: Default> Chunks<T> {
+    /// Room for the numbers up to `capacity`.
+    pub fn new(capacity: usize) -> Self {
+        Self((0..capacity / CHUNK + 1).map(|_| OnceLock::new()).collect())
+    }
+
+    /// The item of a number.
+    #[inline]
+    pub fn get(&self, number: u32) -> &T {
+        let chunk = &self.0[number as usize / CHUNK];
+        &chunk.get().map_or_else(|| make(chunk), |items| items)[number as usize % CHUNK]
+    }
+}
+
+#[cold]
+fn make<T: Default>(chunk: &OnceLock<Box<[T]>>) -> &[T] {
+    chunk.get_or_init(|| (0..CHUNK).map(|_| T::default()).collect())
 }
 
 /// Up to `capacity` items, numbered from 1.
 pub struct Slab<T> {
-    chunks: Box<[OnceLock<Chunk<T>>]>,
+    items: Chunks<T>,
+    next: Chunks<AtomicU32>,
     /// Upper half: number of changes, so that a head that comes back is not taken for unchanged.
     head: AtomicU64,
     /// The next number that was never used.
@@ -34,16 +52,16 @@ pub struct Slab<T> {
 impl<T: Default> Slab<T> {
     /// An empty slab.
     pub fn new(capacity: usize) -> Self {
-        let chunks = (0..capacity / CHUNK + 1).map(|_| OnceLock::new()).collect();
+        let (items, next) = (Chunks::new(capacity), Chunks::new(capacity));
         let capacity = (capacity as u32).min(u32::MAX - 2);
         let (head, fresh, free) = (AtomicU64::new(0), AtomicU32::new(1), AtomicU32::new(0));
-        Self { chunks, head, fresh, free, capacity }
+        Self { items, next, head, fresh, free, capacity }
     }
 
     /// The item of a number; of number 0, an item nobody owns.
     #[inline]
     pub fn get(&self, number: u32) -> &T {
-        &self.chunk(number).items[number as usize % CHUNK]
+        self.items.get(number)
     }
 
     /// A number for the caller alone; its item is as its last owner left it. `None` if all are taken.
@@ -56,7 +74,7 @@ impl<T: Default> Slab<T> {
                 return self.take_fresh();
             }
             // If another thread takes the number first this is not its successor, and the tag tells.
-            let next = self.next(number).load(Ordering::Relaxed);
+            let next = self.next.get(number).load(Ordering::Relaxed);
             match self.head.compare_exchange_weak(
                 head,
                 tagged(head, next),
@@ -79,7 +97,7 @@ impl<T: Default> Slab<T> {
         self.free.fetch_add(1, Ordering::Relaxed);
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
-            self.next(number).store(head as u32, Ordering::Relaxed);
+            self.next.get(number).store(head as u32, Ordering::Relaxed);
             match self.head.compare_exchange_weak(
                 head,
                 tagged(head, number),
@@ -111,8 +129,8 @@ impl<T: Default> Slab<T> {
     fn take_fresh(&self) -> Option<u32> {
         let mut fresh = self.fresh.load(Ordering::Relaxed);
         while fresh <= self.capacity {
-            // The item has to exist before `end` says so.
-            self.chunk(fresh);
+            // The item has to exist before `end` says so, and nobody who gives it back is to allocate.
+            (self.items.get(fresh), self.next.get(fresh));
             match self.fresh.compare_exchange_weak(fresh, fresh + 1, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(fresh),
                 Err(now) => fresh = now,
@@ -120,25 +138,6 @@ impl<T: Default> Slab<T> {
         }
         None
     }
-
-    #[inline]
-    fn next(&self, number: u32) -> &AtomicU32 {
-        &self.chunk(number).next[number as usize % CHUNK]
-    }
-
-    #[inline]
-    fn chunk(&self, number: u32) -> &Chunk<T> {
-        let chunk = &self.chunks[number as usize / CHUNK];
-        chunk.get().unwrap_or_else(|| make(chunk))
-    }
-}
-
-#[cold]
-fn make<T: Default>(chunk: &OnceLock<Chunk<T>>) -> &Chunk<T> {
-    chunk.get_or_init(|| Chunk {
-        items: (0..CHUNK).map(|_| T::default()).collect(),
-        next: (0..CHUNK).map(|_| AtomicU32::new(NONE)).collect(),
-    })
 }
 
 fn tagged(head: u64, number: u32) -> u64 {

@@ -254,7 +254,7 @@ impl World {
     fn run(&self) -> Option<u32> {
         self.pinned.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let target = self.cells.find_live(GPA).map_or(STUB, cells::Cell::target);
+        let target = self.cells.find_live(GPA).map_or(STUB, |cell| self.cells.target(cell));
         // SAFETY: as in `write`.
         let answer = (target != STUB).then(|| self.code[target as usize].with(|code| unsafe { *code }));
         self.pinned.store(false, Ordering::Release);

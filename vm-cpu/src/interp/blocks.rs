@@ -74,7 +74,21 @@ pub struct Block {
 /// be paid for too. With fewer, all take each other's place in turn in a cache that is far too small.
 pub const CROWDED: u64 = 512;
 
+/// Bits of a page's number in [`Block::key`].
+const KEY_BITS: u32 = 31;
+
 impl Block {
+    /// What the code cache knows its code by: its address, or both pages' numbers if it lies in two. `None` if
+    /// it has to be looked up each time.
+    pub fn key(&self) -> Option<u64> {
+        let (head, tail) = (self.gpa / PAGE, self.tail_page / PAGE);
+        match self.tail_page {
+            0 => (!self.unlinked).then_some(self.gpa),
+            _ if (head | tail) >> KEY_BITS != 0 => None,
+            _ => Some(1 << 63 | head << KEY_BITS | tail),
+        }
+    }
+
     /// It has a unit, by this cell; if the cell is 0, it had one and lost it: then it begins to count anew.
     pub fn set_cell(&mut self, cell: u64) {
         self.cell = cell;
@@ -364,6 +378,18 @@ mod tests {
         }
         assert_eq!(blocks.compactions, 1);
         assert_eq!(blocks.code(blocks.get(hot)).len(), BLOCK_INSNS);
+    }
+
+    #[test]
+    fn what_lies_in_two_pages_is_known_by_both() {
+        let at = |gpa, tail_page, unlinked| Block { gpa, tail_page, unlinked, ..Block::default() }.key();
+        assert_eq!(at(0x8000_0ffe, 0, false), Some(0x8000_0ffe));
+        assert_eq!(at(0x8000_0ffe, 0, true), None, "protection changes within the page");
+        let pairs = [(0x8000_0ffe, 0x8000_1000), (0x8000_0ffe, 0x8000_2000), (0x8000_1ffe, 0x8000_1000)];
+        let keys = pairs.map(|(gpa, tail)| at(gpa, tail, true).expect("a key"));
+        assert!(keys.iter().all(|key| key >> 63 == 1), "no address of an instruction");
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
+        assert_eq!(at(0x80_0000_0000_0ffe, 0x1000, true), None, "too far up");
     }
 
     #[test]

@@ -141,9 +141,8 @@ impl Engine {
     fn link(&mut self, core: &mut Core, id: BlockId) {
         let block = self.blocks.get_mut(id);
         if block.cell == 0
-            && !block.unlinked
-            && let Some(jit) = &self.jit
-            && let Some(cell) = jit.lookup(block.gpa)
+            && let (Some(jit), Some(key)) = (&self.jit, block.key())
+            && let Some(cell) = jit.lookup(key)
         {
             block.cell = cell;
         }
@@ -161,20 +160,19 @@ impl Engine {
         };
         let threshold = jit.config().threshold;
         let block = self.blocks.get(id);
-        let (heat, asked) = (block.heat, block.asked);
-        if block.unlinked || block.bytes == 0 {
+        let (heat, asked, straddles) = (block.heat, block.asked, block.tail_page != 0);
+        let Some(key) = block.key().filter(|_| block.bytes != 0) else {
             self.blocks.get_mut(id).ask = heat.saturating_add(threshold);
             return;
-        }
-        if let Some(cell) = jit.lookup(block.gpa) {
+        };
+        if let Some(cell) = jit.lookup(key) {
             return self.blocks.get_mut(id).set_cell(cell);
         }
         if block.native {
             return self.blocks.get_mut(id).set_cell(0);
         }
-        let gpa = block.gpa;
-        if jit.has_image() && self.bind(core, &jit, id) {
-            let cell = jit.lookup(gpa);
+        if jit.has_image() && !straddles && self.bind(core, &jit, id) {
+            let cell = jit.lookup(key);
             let block = self.blocks.get_mut(id);
             (block.cell, block.ask) = (cell.unwrap_or(0), heat + PATIENCE);
             core.jumps.set_cell(core.pc, block.cell);
@@ -182,7 +180,7 @@ impl Engine {
             return;
         }
         let block = self.blocks.get(id);
-        let due = heat >= threshold && (asked == 0 || heat > asked * AGAIN);
+        let due = !straddles && heat >= threshold && (asked == 0 || heat > asked * AGAIN);
         if !due && jit.config().quick.is_some_and(|threshold| heat >= threshold) {
             self.translate(core, &jit, id);
             return;
@@ -195,7 +193,7 @@ impl Engine {
             core.lend_fpu(jit.config().wait);
             let asked_for =
                 Region::discover(&self.blocks, block, &*jit).is_some_and(|region| jit.request(region));
-            let cell = jit.lookup(self.blocks.get(id).gpa);
+            let cell = jit.lookup(key);
             let block = self.blocks.get_mut(id);
             (block.asked, block.cell) = (heat, cell.unwrap_or(0));
             if !asked_for {
@@ -234,6 +232,12 @@ impl Engine {
         if let Some(ask) = ask {
             self.blocks.get_mut(id).ask = ask;
             return;
+        }
+        let block = self.blocks.get(id);
+        if block.tail_page != 0 {
+            let cell = block.key().and_then(|key| jit.lookup(key)).unwrap_or(0);
+            self.blocks.get_mut(id).set_cell(cell);
+            return core.jumps.set_cell(core.pc, cell);
         }
         for gpa in self.quick.addresses(page) {
             if let Some(cell) = jit.lookup(gpa)

@@ -60,6 +60,10 @@ pub(crate) const SINKS: usize = 64;
 /// r15 points so far behind the start of the hart's state: one byte reaches each integer register from there.
 pub(crate) const BASE: i32 = 128;
 
+/// Offset in its page of an instruction that may straddle two: what it is hangs on where the next page lies, so only
+/// the jump cache leads there.
+pub(crate) const LAST_HALF: i64 = PAGE as i64 - 2;
+
 /// Offset from r15 of what is at `offset` of the hart's state.
 pub(crate) const fn from_base(offset: usize) -> i32 {
     offset as i32 - BASE

@@ -183,7 +183,7 @@ impl Ahead {
             code: &[],
             entries: &entries,
             pages: &[(page, granules)],
-            meta: Unit { page, sites, slots: None, quick: false, shape, lease: Some(lease) },
+            meta: Unit { page, tail: 0, sites, slots: None, quick: false, shape, lease: Some(lease) },
             heat: unit.heat.min(u32::MAX.into()) as u32,
         };
         let holds = |unit: &Unit| memory.tracker().holds(page, granules, || unit.is_true(memory));

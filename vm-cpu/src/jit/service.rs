@@ -103,6 +103,8 @@ const ROOM_TURNS: u32 = 250;
 /// What a unit was made from.
 pub(crate) struct Unit {
     pub(super) page: u64,
+    /// Page of the second half of its only instruction, if that straddles two, else 0.
+    pub(super) tail: u64,
     pub(super) sites: Box<[Site]>,
     /// Its inline caches.
     pub(super) slots: Option<SlotRange>,
@@ -821,7 +823,7 @@ fn set_apart(page: u64, sites: &mut [Site], learnt: &Learnt) {
 impl Unit {
     fn of(region: &Region) -> Unit {
         let (page, sites, shape) = (region.page, sites_of(region), region.shape());
-        Unit { page, sites, slots: None, quick: false, shape, lease: None }
+        Unit { page, tail: 0, sites, slots: None, quick: false, shape, lease: None }
     }
 
     /// Gives accesses their inline caches, if there is room; not those that roam. Says which have to look for
@@ -846,7 +848,8 @@ impl Unit {
         let half = |at: u64| memory.read_u16(at).map_or(0, u32::from);
         self.sites.iter().all(|site| {
             let at = self.page + u64::from(site.offset);
-            let bits = if site.insn.len == 2 { half(at) } else { half(at) | half(at + 2) << 16 };
+            let second = if u64::from(site.offset) + 2 == PAGE { self.tail } else { at + 2 };
+            let bits = if site.insn.len == 2 { half(at) } else { half(at) | half(second) << 16 };
             bits == site.insn.bits
         })
     }

@@ -9,7 +9,7 @@ use crate::interp::jumps::layout;
 use crate::isa::effects::Effects;
 use crate::isa::emit::Flow;
 use crate::isa::{Insn, execute};
-use crate::jit::abi::{self, Leave, native};
+use crate::jit::abi::{self, LAST_HALF, Leave, native};
 use crate::jit::region::{End, end_of};
 use vm_mmu::PAGE;
 
@@ -86,7 +86,7 @@ impl Lifter<'_, '_> {
 
     /// Leaves the region for `offset`.
     fn exit_to(&mut self, offset: i64) {
-        if !(0..PAGE as i64).contains(&offset) {
+        if !(0..LAST_HALF).contains(&offset) {
             let target = self.address_of(offset);
             return self.indirect(target);
         }

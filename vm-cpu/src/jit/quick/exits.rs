@@ -5,7 +5,7 @@ use super::value::{Operand, Value, condition};
 use super::{Quick, Writer};
 use crate::interp::jumps::layout;
 use crate::isa::emit::{Mem, Size};
-use crate::jit::abi::{self, Leave, native};
+use crate::jit::abi::{self, LAST_HALF, Leave, native};
 use crate::jit::enter::Helper;
 use vm_mmu::PAGE;
 
@@ -180,7 +180,7 @@ impl Writer<'_> {
 
     /// Leaves the unit for `offset` from the page's start.
     fn leave_for(&mut self, offset: i64, cold: bool) {
-        let inside = (0..PAGE as i64).contains(&offset);
+        let inside = (0..LAST_HALF).contains(&offset);
         let code = if cold { &mut *self.cold } else { &mut *self.hot };
         // Branches reach a mebibyte.
         code.lea(RAX, RDI, offset as i32);

@@ -7,6 +7,7 @@ use vm_mmu::PAGE;
 
 use super::exits::Target;
 use super::registers::Registers;
+use super::select::Chosen;
 use super::{Quick, Writer};
 use crate::interp::{Block, Blocks, granule_mask};
 use crate::jit::region::Shape;
@@ -106,7 +107,8 @@ impl Jit {
         let taken = |gpa| self.cache.lookup(gpa).is_some();
         let sites = quick.select(blocks, seed, taken, &self.learnt.lock())?;
         let page = seed.gpa & !(PAGE - 1);
-        let unit = Unit { page, sites, slots: None, quick: true, shape: Shape::default(), lease: None };
+        let (tail, shape) = (seed.tail_page, Shape::default());
+        let unit = Unit { page, tail, sites, slots: None, quick: true, shape, lease: None };
         let mut ticket = self.cache.reserve()?;
         if !quick.translate(&unit, ticket.number(), self, now) {
             return None;
@@ -119,18 +121,26 @@ impl Jit {
             *to = (from.0, at as u32);
             count += 1;
         }
-        let spans = quick.chosen.iter().map(|b| granule_mask(b.offset.into(), (b.end - b.offset).into()));
-        let granules = spans.fold(0, |all, span| all | span);
+        if tail != 0 {
+            entries[0].0 = seed.key()?;
+        }
+        let span = |b: &Chosen| granule_mask(b.offset.into(), (b.end.min(PAGE as u32) - b.offset).into());
+        let granules = quick.chosen.iter().fold(0, |all, block| all | span(block));
+        let pages = [(page, granules), (tail, granule_mask(0, 2))];
+        let pages = &pages[..if tail == 0 { 1 } else { 2 }];
         let (insns, bytes) = (unit.sites.len() as u64, quick.code().len() as u64);
         let new = New {
             zone: Zone::Short,
             code: quick.code(),
             entries: &entries[..count],
-            pages: &[(page, granules)],
+            pages,
             meta: unit,
             heat: seed.heat.min(u32::MAX.into()) as u32,
         };
-        let holds = |unit: &Unit| memory.tracker().holds(page, granules, || unit.is_true(&memory));
+        let holds = |unit: &Unit| {
+            let mut pages = pages.iter();
+            pages.all(|&(page, granules)| memory.tracker().holds(page, granules, || unit.is_true(&memory)))
+        };
         match self.cache.publish_if(ticket, new, holds) {
             Ok(_) => {}
             Err(Full::Stale) => return None,
@@ -139,7 +149,7 @@ impl Jit {
                 return Some(Translated::Later);
             }
         }
-        if let Some(collector) = &self.collector {
+        if let Some(collector) = self.collector.as_ref().filter(|_| tail == 0) {
             let heat = seed.heat;
             collector.saw(
                 &memory,

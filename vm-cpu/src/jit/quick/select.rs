@@ -29,7 +29,7 @@ pub(super) struct Chosen {
 
 impl Quick {
     /// Chooses the blocks around `seed`, in the order in which they are best laid out. `taken` says which
-    /// addresses have a unit. Gives the places of their instructions.
+    /// addresses have a unit. Gives the places of their instructions. What lies in two pages is alone.
     pub(super) fn select(
         &mut self,
         blocks: &Blocks,
@@ -50,10 +50,11 @@ impl Quick {
                 break;
             }
             let gpa = page + u64::from(offset);
-            let Some(block) = blocks.known(gpa) else { continue };
+            let found = if offset == first { Some(seed) } else { blocks.known(gpa) };
+            let Some(block) = found else { continue };
             let alike = block.heat.saturating_mul(COLD) >= seed.heat;
             let known = chosen.iter().any(|other| other.offset == offset);
-            if known || !alike || block.unlinked || (offset != first && taken(gpa)) {
+            if known || !alike || (offset != first && (block.unlinked || taken(gpa))) {
                 continue;
             }
             let code = blocks.code(block);
@@ -75,6 +76,9 @@ impl Quick {
             }
             let end = offset + block.bytes;
             chosen.push(Chosen { offset, end, first: start, len });
+            if block.tail_page != 0 {
+                break;
+            }
             let (Some(last), Some(of)) = (code.last(), effects.last()) else { continue };
             let here = i64::from(end) - i64::from(last.len);
             // What is pushed last comes next.
