@@ -28,7 +28,11 @@ impl<T: Default> Chunks<T> {
     #[inline]
     pub fn get(&self, number: u32) -> &T {
         let chunk = &self.0[number as usize / CHUNK];
-        &chunk.get().map_or_else(|| make(chunk), |items| items)[number as usize % CHUNK]
+        let items = match chunk.get() {
+            Some(items) => items,
+            None => make(chunk),
+        };
+        &items[number as usize % CHUNK]
     }
 }
 
@@ -130,7 +134,8 @@ impl<T: Default> Slab<T> {
         let mut fresh = self.fresh.load(Ordering::Relaxed);
         while fresh <= self.capacity {
             // The item has to exist before `end` says so, and nobody who gives it back is to allocate.
-            (self.items.get(fresh), self.next.get(fresh));
+            self.items.get(fresh);
+            self.next.get(fresh);
             match self.fresh.compare_exchange_weak(fresh, fresh + 1, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(fresh),
                 Err(now) => fresh = now,
