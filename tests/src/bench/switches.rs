@@ -8,7 +8,7 @@ use anyhow::Result;
 use std::path::Path;
 
 /// What is said to `--jit`.
-const OFF: [&str; 8] = [
+const OFF: [&str; 9] = [
     "on,quick=off",
     "on,group=off",
     "on,slots=off",
@@ -16,6 +16,7 @@ const OFF: [&str; 8] = [
     "on,select=off",
     "on,float=off",
     "on,narrow=off",
+    "on,returns=off",
     "off",
 ];
 

@@ -55,6 +55,7 @@ Options of --jit on, as in --jit on,threshold=500,float=off:
   beside=off    leave stores to pages that hold code to helpers
   float=off     leave floating point to helpers; narrow=off: compute words in 64 bits
   system=off    leave CSRs, LR/SC and cbo.zero to helpers; select=off: branch over short ways
+  returns=off   look for what a return leads to in the jump cache only
   wait=on       harts wait for the compiler, so that runs are alike: for tests
   lockstep=HOW  the interpreter repeats what compiled code does, and a difference ends the machine
                 with a report; one hart. HOW is units: compared unit by unit and turn by turn, or

@@ -364,7 +364,7 @@ pub struct Jit(pub Option<JitConfig>);
 
 impl Jit {
     /// The options after `on`.
-    pub const KEYS: [&str; 18] = [
+    pub const KEYS: [&str; 19] = [
         "threshold",
         "calm",
         "quick",
@@ -381,6 +381,7 @@ impl Jit {
         "unroll",
         "select",
         "system",
+        "returns",
         "wait",
         "lockstep",
     ];
@@ -420,6 +421,7 @@ impl FromStr for Jit {
                 "unroll" => config.options.unroll = switch(key, value)?,
                 "select" => config.options.select = switch(key, value)?,
                 "system" => config.options.system = switch(key, value)?,
+                "returns" => config.options.returns = switch(key, value)?,
                 "wait" => config.wait = switch(key, value)?,
                 "lockstep" => config.lockstep = lockstep(value)?,
                 _ => return Err(ValueError::new(format!("unknown option {key:?}{}", hint(key, Self::KEYS)))),

@@ -67,6 +67,8 @@ pub(crate) struct Jumps {
     user: u64,
     /// Ids of spaces are unique within it.
     epoch: u64,
+    /// Grows whenever some pc may lead elsewhere than it did, and when cells are gone.
+    changes: u64,
     slots: Box<[Slot; SLOTS]>,
     /// Entries of the pages that share a counter.
     counts: Box<[u32; COUNTS]>,
@@ -76,7 +78,7 @@ impl Default for Jumps {
     fn default() -> Self {
         let slots = vec![Slot::default(); SLOTS].into_boxed_slice();
         let (slots, counts) = (slots.try_into().expect("as many"), Box::new([0; COUNTS]));
-        Self { space: 0, user: 0, epoch: 0, slots, counts }
+        Self { space: 0, user: 0, epoch: 0, changes: 0, slots, counts }
     }
 }
 
@@ -93,7 +95,10 @@ fn counter(pc: u64) -> usize {
 impl Jumps {
     /// Fetches come from `space`, by user or not, from now on.
     pub fn enter(&mut self, space: u32, user: u64, epoch: u64) {
-        (self.space, self.user) = (space, user);
+        if (self.space, self.user) != (space, user) {
+            (self.space, self.user) = (space, user);
+            self.changes += 1;
+        }
         if self.epoch != epoch {
             self.epoch = epoch;
             self.clear();
@@ -148,8 +153,14 @@ impl Jumps {
         }
     }
 
+    /// What is kept of where pcs lead is right for as long as this stays the same.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Addresses of cells have become invalid.
     pub fn forget_cells(&mut self) {
+        self.changes += 1;
         self.slots.iter_mut().for_each(|slot| slot.cell = stub_cell());
     }
 
@@ -174,6 +185,7 @@ impl Jumps {
 
     /// Forgets the entries of the page of `va`, and what straddles into it, in every space.
     pub fn forget_page(&mut self, va: u64) {
+        self.changes += 1;
         let page = va & !0xfff;
         let before = page.wrapping_sub(STEP);
         if self.slots[place(before)].pc & !1 == before {
@@ -192,6 +204,7 @@ impl Jumps {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
+        self.changes += 1;
         self.slots.fill(Slot::default());
         self.counts.fill(0);
     }
@@ -256,6 +269,23 @@ mod tests {
         assert_eq!(get(&mut jumps, 0x1000, 2, 0), None);
         assert_eq!(get(&mut jumps, 0x1000, 1, 1), None);
         assert_eq!(get(&mut jumps, 0x1000, 1, 0), Some(10));
+    }
+
+    #[test]
+    fn whatever_may_lead_elsewhere_counts_as_a_change() {
+        let mut jumps = with(&[(0x1000, 1, 0)]);
+        let mut changes = |change: fn(&mut Jumps)| {
+            let before = jumps.changes();
+            change(&mut jumps);
+            jumps.changes() != before
+        };
+        assert!(!changes(|jumps| jumps.enter(1, 0, 0)));
+        assert!(changes(|jumps| jumps.enter(2, 0, 0)));
+        assert!(changes(|jumps| jumps.enter(2, 1, 0)));
+        assert!(changes(|jumps| jumps.enter(2, 1, 1)));
+        assert!(changes(|jumps| jumps.forget_page(0x7000)), "no slot leads there, but a return may");
+        assert!(changes(Jumps::forget_cells));
+        assert!(changes(Jumps::clear));
     }
 
     #[test]

@@ -57,6 +57,31 @@ impl Leave {
 /// Words for results that nobody reads.
 pub(crate) const SINKS: usize = 64;
 
+/// Calls whose returns are known; a power of two.
+pub(crate) const RETURNS: usize = 128;
+
+/// Where a call comes back to: that pc's cell.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Return {
+    pub pc: u64,
+    pub cell: u64,
+}
+
+impl Return {
+    /// Of no call: no instruction has an odd address.
+    pub const NONE: Return = Return { pc: 1, cell: 0 };
+    /// The place of a pc is `(pc << LEFT) & MASK` bytes behind the first.
+    pub const LEFT: u8 = size_of::<Return>().ilog2() as u8 - 1;
+    pub const MASK: i32 = ((RETURNS - 1) * size_of::<Return>()) as i32;
+
+    /// Bytes from the first to the place of the pcs at an offset in their pages.
+    pub fn place(offset: i64) -> i32 {
+        const _: () = assert!(RETURNS as u64 * 2 <= PAGE);
+        (offset << Return::LEFT) as i32 & Return::MASK
+    }
+}
+
 /// r15 points so far behind the start of the hart's state: one byte reaches each integer register from there.
 pub(crate) const BASE: i32 = 128;
 
@@ -128,6 +153,10 @@ pub(crate) struct Native {
     pub here: u64,
     /// What a page's host address by 512 is added to for the address of its word of granules.
     pub granules: u64,
+    /// Calls that generated code has made of late, by where they come back to; right as long as
+    /// [`Jumps::changes`](crate::interp::Jumps::changes) is `returns_of`.
+    pub returns: [Return; RETURNS],
+    pub returns_of: u64,
 }
 
 impl Native {
@@ -161,6 +190,8 @@ impl Native {
             strict: cpu.strict_lrsc.into(),
             here: 0,
             granules: granule_words(memory),
+            returns: [Return::NONE; RETURNS],
+            returns_of: 0,
         }
     }
 }

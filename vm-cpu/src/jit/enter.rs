@@ -15,7 +15,7 @@ use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::abi::{BASE, Leave, Native, Site, from_base, native};
+use super::abi::{BASE, Leave, Native, Return, Site, from_base, native};
 use super::helpers::Then;
 use super::service::{Jit, Unit};
 use super::slots::{SLOTS, Slot};
@@ -352,7 +352,10 @@ unsafe fn help(
         Then::Leave(Leave::Panic)
     });
     let result = match then {
-        Then::Back => 0,
+        Then::Back => {
+            core.review_returns();
+            0
+        }
         Then::Leave(leave) => {
             core.native.exit = leave as u64;
             1
@@ -501,6 +504,16 @@ impl Core {
         self.native.pc_mask = self.csr.pc_mask();
         self.native.zero_forbidden = (!self.csr.cbo_permitted(Cbo::Zero)).into();
         self.look_at_status();
+        self.review_returns();
+    }
+
+    /// Forgets where calls come back to, if pcs may lead elsewhere by now.
+    #[inline]
+    fn review_returns(&mut self) {
+        if self.native.returns_of != self.jumps.changes() {
+            self.native.returns_of = self.jumps.changes();
+            self.native.returns.fill(Return::NONE);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! How units are left and go on: within the region, through a cell, by way of the jump cache.
 
+use std::mem::offset_of;
+
 use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder, Value};
@@ -9,7 +11,7 @@ use crate::interp::jumps::layout;
 use crate::isa::effects::Effects;
 use crate::isa::emit::Flow;
 use crate::isa::{Insn, execute};
-use crate::jit::abi::{self, LAST_HALF, Leave, native};
+use crate::jit::abi::{self, LAST_HALF, Leave, Return, native};
 use crate::jit::region::{End, end_of};
 use vm_mmu::PAGE;
 
@@ -28,13 +30,28 @@ impl Lifter<'_, '_> {
         match flow {
             Flow::Next => return false,
             Flow::Branch { cond, off } => self.branch(insn, cond, off),
-            Flow::Jump { off } => self.go_to(self.offset() + off),
-            Flow::JumpReg { target } => {
-                if let End::Indirect { returns: true, .. } = end_of(insn, effects) {
-                    self.return_within(target);
+            Flow::Jump { off } => {
+                let to = self.offset() + off;
+                if let End::Jump(_, true) = end_of(insn, effects)
+                    && self.region.block_at(to).is_none()
+                {
+                    self.expect_return(insn);
                 }
-                self.indirect(target);
+                self.go_to(to);
             }
+            Flow::JumpReg { target } => match end_of(insn, effects) {
+                End::Indirect { returns: true, .. } => {
+                    self.return_within(target);
+                    self.settle(target);
+                    self.return_by_call(target);
+                    self.by_jump_cache(target, true);
+                }
+                End::Indirect { call: true, .. } => {
+                    self.expect_return(insn);
+                    self.indirect(target);
+                }
+                _ => self.indirect(target),
+            },
             Flow::Sync | Flow::Switch => self.go_to(self.offset() + i64::from(insn.len)),
         }
         true
@@ -111,11 +128,59 @@ impl Lifter<'_, '_> {
         }
     }
 
-    /// Leaves the region for the virtual address `target`, by the jump cache.
-    fn indirect(&mut self, target: Value) {
+    /// The call at hand leaves the region: notes where it comes back to.
+    fn expect_return(&mut self, insn: &Insn) {
+        let back = self.offset() + i64::from(insn.len);
+        if !self.knows_returns() || back >= LAST_HALF {
+            return;
+        }
+        let at = native!(returns) + Return::place(back);
+        let pc = self.address_of(back);
+        self.set_word(at + offset_of!(Return, pc) as i32, pc);
+        let cell = self.cell(back as u16);
+        self.set_word(at + offset_of!(Return, cell) as i32, cell);
+    }
+
+    fn knows_returns(&self) -> bool {
+        self.place.options.returns && !self.place.options.alone
+    }
+
+    /// Leaves the region for where some call of late comes back to, if that is `target`; else goes on.
+    fn return_by_call(&mut self, target: Value) {
+        if !self.knows_returns() {
+            return;
+        }
+        let flags = self.kinds.state;
+        let place = self.b.ins().ishl_imm_u(target, i64::from(Return::LEFT));
+        let place = self.b.ins().band_imm_s(place, i64::from(Return::MASK));
+        let known = self.b.ins().iadd(self.hart, place);
+        let first = native!(returns);
+        let pc = self.b.ins().load(I64, flags, known, first + offset_of!(Return, pc) as i32);
+        let same = self.b.ins().icmp(IntCC::Equal, pc, target);
+        let (hit, other) = (self.b.create_block(), self.cold_block());
+        self.b.ins().brif(same, hit, &[], other, &[]);
+        self.go_on_in(hit);
+        let cell = self.b.ins().load(I64, flags, known, first + offset_of!(Return, cell) as i32);
+        let page = self.b.ins().band_imm_s(target, -(PAGE as i64));
+        self.jump_through(cell, page);
+        self.go_on_in(other);
+    }
+
+    /// Makes the hart's state whole for leaving the region for the virtual address `target`.
+    fn settle(&mut self, target: Value) {
         self.spill();
         self.set_word(abi::pc_offset(), target);
         self.settle_count();
+    }
+
+    /// Leaves the region for the virtual address `target`, by the jump cache.
+    fn indirect(&mut self, target: Value) {
+        self.settle(target);
+        self.by_jump_cache(target, false);
+    }
+
+    /// The same, the hart's state being whole; if `rarely`, as cold code.
+    fn by_jump_cache(&mut self, target: Value, rarely: bool) {
         let slot = self.jump_slot(target);
         let flags = self.kinds.table;
         let user = self.fixed_word(native!(user));
@@ -123,6 +188,10 @@ impl Lifter<'_, '_> {
         let found = self.b.ins().load(I64, flags, slot, layout::PC);
         let same = self.b.ins().icmp(IntCC::Equal, key, found);
         let (hit, alive, miss) = (self.b.create_block(), self.b.create_block(), self.cold_block());
+        if rarely && self.knows_returns() {
+            self.b.set_cold_block(hit);
+            self.b.set_cold_block(alive);
+        }
         self.b.ins().brif(same, hit, &[], miss, &[]);
         self.go_on_in(hit);
         let space = self.b.ins().load(I32, flags, slot, layout::SPACE);

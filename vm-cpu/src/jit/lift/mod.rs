@@ -58,6 +58,8 @@ pub struct Options {
     pub select: bool,
     /// CSRs of traps and critical sections, LR/SC and `cbo.zero` in place.
     pub system: bool,
+    /// Returns look where calls of late come back to.
+    pub returns: bool,
     /// Units lead to no other unit, and leave loops at their heads: steps of lock-step.
     pub alone: bool,
 }
@@ -74,6 +76,7 @@ impl Default for Options {
             unroll: true,
             select: true,
             system: true,
+            returns: true,
             alone: false,
         }
     }

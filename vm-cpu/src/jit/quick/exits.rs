@@ -1,12 +1,15 @@
 //! How blocks are entered and left, and how the pieces of a unit come together.
 
+use std::mem::offset_of;
+
 use super::asm::{Alu, Cond, R15, RAX, RCX, RDI, RDX, Reg, Shift};
 use super::value::{Operand, Value, condition};
 use super::{Quick, Writer};
 use crate::interp::jumps::layout;
 use crate::isa::emit::{Mem, Size};
-use crate::jit::abi::{self, LAST_HALF, Leave, native};
+use crate::jit::abi::{self, LAST_HALF, Leave, Return, native};
 use crate::jit::enter::Helper;
+use crate::jit::region::End;
 use vm_mmu::PAGE;
 
 /// Where a jump goes.
@@ -21,6 +24,8 @@ pub(super) enum Target {
     Leave(Leave),
     /// The virtual address in rax, by the jump cache.
     Indirect,
+    /// The same, if no call of late comes back there.
+    Return,
     /// A helper, for the site in rcx.
     Helper(Helper),
 }
@@ -201,13 +206,34 @@ impl Writer<'_> {
         links.push((at, self.page + offset as u64));
     }
 
-    /// Leaves the unit for a virtual address.
-    pub(super) fn indirect(&mut self, target: Value) {
+    /// Leaves the unit for a virtual address, by an instruction that ends as told; a call comes back to `next`.
+    pub(super) fn indirect(&mut self, target: Value, end: End, next: i64) {
         self.put(RCX, target);
         // It uses rax, as a scratch.
         self.settle();
+        let to = match end {
+            End::Indirect { returns: true, .. } if self.returns => Target::Return,
+            End::Indirect { call: true, .. } => {
+                self.expect_return(next);
+                Target::Indirect
+            }
+            _ => Target::Indirect,
+        };
         self.hot.mov(RAX, RCX);
-        self.jump_hot(Target::Indirect);
+        self.jump_hot(to);
+    }
+
+    /// The call at hand comes back to `next`, if to this page. Takes rax and rdx.
+    pub(super) fn expect_return(&mut self, next: i64) {
+        if !self.returns || next >= LAST_HALF {
+            return;
+        }
+        let at = native!(returns) + Return::place(next);
+        self.hot.lea(RAX, RDI, next as i32);
+        self.hot.store(Size::D, R15, at + offset_of!(Return, pc) as i32, RAX);
+        let cell = self.hot.set_address(RDX, 0);
+        self.hot.store(Size::D, R15, at + offset_of!(Return, cell) as i32, RDX);
+        self.links.push((cell, self.page + next as u64));
     }
 
     /// Puts the pieces together: the cold code after the hot, and all distances.
@@ -215,7 +241,8 @@ impl Writer<'_> {
         let mut shared: Vec<(Target, usize)> = Vec::new();
         for index in 0..self.jumps.len() {
             let to = self.jumps[index].to;
-            let common = matches!(to, Target::Leave(_) | Target::Indirect | Target::Helper(_));
+            let common =
+                matches!(to, Target::Leave(_) | Target::Indirect | Target::Return | Target::Helper(_));
             if common && !shared.iter().any(|&(target, _)| target == to) {
                 shared.push((to, self.cold.len()));
                 self.common(to);
@@ -245,6 +272,7 @@ impl Writer<'_> {
         match target {
             Target::Leave(why) => self.give_back(why),
             Target::Indirect => self.look_up_jump(),
+            Target::Return => self.return_by_call(),
             Target::Helper(helper) => {
                 self.cold.store(Size::D, R15, native!(site), RCX);
                 self.cold.store(Size::D, R15, native!(page), RDI);
@@ -259,6 +287,25 @@ impl Writer<'_> {
     fn give_back(&mut self, why: Leave) {
         self.cold.store_value(Size::D, R15, native!(exit), why as i32);
         self.cold.ret();
+    }
+
+    /// To the virtual address in rax, where some call of late comes back to or the jump cache leads.
+    fn return_by_call(&mut self) {
+        let code = &mut *self.cold;
+        let first = native!(returns);
+        code.mov(RCX, RAX);
+        code.shift(Shift::Shl, RCX, Return::LEFT);
+        code.alu_word_value(Alu::And, RCX, Return::MASK);
+        code.alu(Alu::Add, RCX, R15);
+        code.alu_load(Alu::Cmp, RAX, RCX, first + offset_of!(Return, pc) as i32);
+        let other = code.skip_if(Cond::NotEqual);
+        code.store(Size::D, R15, abi::pc_offset(), RAX);
+        code.mov(RDI, RAX);
+        code.alu_value(Alu::And, RDI, -(PAGE as i32));
+        code.load(Mem::U64, RCX, RCX, first + offset_of!(Return, cell) as i32);
+        code.jmp_memory(RCX, 0);
+        code.land(other);
+        self.look_up_jump();
     }
 
     /// To the virtual address in rax: `Jumps::get`, in code.

@@ -40,6 +40,7 @@ pub use self::shared::QuickStats;
 use super::abi::{Leave, Site, native};
 use super::enter::Helper;
 use super::lift::float_condition_of;
+use super::region::{End, end_of};
 use crate::isa::effects::Effects;
 use crate::isa::emit::{Flow, Size};
 use crate::isa::execute;
@@ -100,6 +101,8 @@ struct Writer<'a> {
     insn: usize,
     /// Units do not jump to each other.
     alone: bool,
+    /// Returns look where calls of late come back to.
+    returns: bool,
     /// More registers were wanted than there are.
     failed: bool,
 }
@@ -146,10 +149,13 @@ impl Writer<'_> {
                 }
                 Ok(Flow::Jump { off }) => {
                     self.settle();
+                    if let End::Jump(_, true) = end_of(insn, effects) {
+                        self.expect_return(next);
+                    }
                     return self.go_to(i64::from(site.offset) + off);
                 }
                 Ok(Flow::JumpReg { target }) => {
-                    self.indirect(target);
+                    self.indirect(target, end_of(insn, effects), next);
                     return false;
                 }
                 // A CSR was changed in place.
@@ -228,6 +234,7 @@ mod tests {
             at: 0,
             insn: 0,
             alone: false,
+            returns: true,
             failed: false,
         };
         writer.unit();

@@ -40,6 +40,7 @@ impl Quick {
         cold_links.clear();
         bodies.clear();
         entries.clear();
+        let alone = jit.config().lockstep == Some(Lockstep::Units);
         let mut writer = Writer {
             page: unit.page,
             number,
@@ -62,7 +63,8 @@ impl Quick {
             regs: Registers::new(),
             at: 0,
             insn: 0,
-            alone: jit.config().lockstep == Some(Lockstep::Units),
+            alone,
+            returns: jit.config().options.returns && !alone,
             failed: false,
         };
         writer.unit();
