@@ -48,6 +48,7 @@ programs! {
     mprv,
     plic_uart,
     pmp,
+    return_moved,
     sbi_console,
     sbi_unknown,
     sfence,
