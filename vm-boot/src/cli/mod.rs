@@ -49,13 +49,12 @@ Options of --jit on, as in --jit on,threshold=500,float=off:
   quick=N       executions after which a block is translated at once; quick=off: none is
   threads=N     threads that compile; queue=N: regions that may wait for them
   short=SIZE    memory for quickly made code; long=SIZE: for optimised code; from 512K
-  huge=off      do not gather code into huge pages of the host
+  huge=off      code outside huge pages; returns=off: returns look in the jump cache only
   group=off     check each memory access by itself, not several by one base register at once
   slots=off     no inline cache at a memory access; unroll=off: one round of a loop at a time
   beside=off    leave stores to pages that hold code to helpers
   float=off     leave floating point to helpers; narrow=off: compute words in 64 bits
   system=off    leave CSRs, LR/SC and cbo.zero to helpers; select=off: branch over short ways
-  returns=off   look for what a return leads to in the jump cache only
   wait=on       harts wait for the compiler, so that runs are alike: for tests
   lockstep=HOW  the interpreter repeats what compiled code does, and a difference ends the machine
                 with a report; one hart. HOW is units: compared unit by unit and turn by turn, or
