@@ -52,8 +52,13 @@ fn head(profile: &Profile, length: usize, blocks: &[Placed]) -> String {
 /// A block in one line.
 fn row(number: usize, (page, block): Placed) -> String {
     let (from, to) = (page.gpa + u64::from(block.offset), u64::from(block.offset) + u64::from(block.bytes));
+    let [taken, not] = block.ways;
+    let branch = match taken.saturating_add(not) {
+        0 => String::new(),
+        all => format!("  taken {taken} of {all}"),
+    };
     format!(
-        "block {number:<6} heat {:>12}  guest {from:#x}..{to:03x} {:>3} instructions{}{}\n",
+        "block {number:<6} heat {:>12}  guest {from:#x}..{to:03x} {:>3} instructions{}{}{branch}\n",
         block.heat,
         insns((page, block)).len(),
         if block.entered { "  entered" } else { "" },

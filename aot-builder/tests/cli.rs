@@ -132,7 +132,8 @@ fn a_profile_is_shown_as_a_whole_and_by_block() {
     let mut bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
     bytes.resize(64, 0);
     let ret = ProfileBlock { offset: 12, bytes: 2, heat: 7, ..ProfileBlock::default() };
-    let of_loop = ProfileBlock { offset: 0, bytes: 12, heat: 900, entered: true, optimised: true };
+    let of_loop =
+        ProfileBlock { offset: 0, bytes: 12, heat: 900, entered: true, optimised: true, ways: [31, 1] };
     let (blocks, roaming) = (vec![of_loop, ret], vec![4]);
     let page = ProfilePage { gpa: 0x8020_3000, known: 1, bytes, blocks, roaming, ..ProfilePage::default() };
     Profile { pages: vec![page] }.write(fs::File::create(place.path("toy.profile")).unwrap()).unwrap();
@@ -141,7 +142,7 @@ fn a_profile_is_shown_as_a_whole_and_by_block() {
         "code      1 pages, 64 bytes of them known",
         "blocks    2 of 4 instructions, 1 entered by other code, 1 optimised",
         "accesses  1 roam, 0 store beside code, 0 are checked apart",
-        "block 0      heat          900  guest 0x80203000..00c   3 instructions  entered  optimised\n",
+        "block 0      heat          900  guest 0x80203000..00c   3 instructions  entered  optimised  taken 31 of 32\n",
         "block 1      heat            7  guest 0x8020300c..00e   1 instructions\n",
     ] {
         assert!(whole.contains(line), "{line}\nnot in\n{whole}");

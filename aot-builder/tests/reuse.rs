@@ -18,7 +18,10 @@ fn page(number: u32, heat: u64) -> ProfilePage {
     let code = [0x0005_3583, (4096 - number) << 20 | 0x5_0513, 0xfe05_1ce3, 0x0000_8067];
     let mut bytes: Vec<u8> = code.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
     bytes.resize(64, 0);
-    let block = |offset, bytes| ProfileBlock { offset, bytes, heat, entered: false, optimised: heat >= HOT };
+    let block = |offset, bytes| {
+        let optimised = heat >= HOT;
+        ProfileBlock { offset, bytes, heat, optimised, ..ProfileBlock::default() }
+    };
     let blocks = vec![block(0, 12), block(12, 4)];
     let gpa = 0x8000_0000 + u64::from(number) * 4096;
     ProfilePage { gpa, known: 1, bytes, blocks, ..ProfilePage::default() }

@@ -6,7 +6,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::types::{I8, I16, I32};
 use cranelift_codegen::ir::{
-    AtomicRmwOp, Block, ExternalName, GlobalValueData, Inst, InstructionData, MemFlags, Opcode, Type, Value,
+    AtomicRmwOp, ExternalName, GlobalValueData, Inst, InstructionData, MemFlags, Opcode, Type, Value,
 };
 
 use super::text::{TextError, Writer, name_of};
@@ -32,7 +32,7 @@ const TOUCHES: &str = "{r15},~{memory},~{flags}";
 
 impl Writer<'_> {
     /// Writes an instruction of `block`.
-    pub fn inst(&mut self, block: Block, inst: Inst) -> Result<(), TextError> {
+    pub fn inst(&mut self, inst: Inst) -> Result<(), TextError> {
         let data = self.func.dfg.insts[inst];
         let result = self.func.dfg.inst_results(inst).first().copied();
         match (data, result) {
@@ -99,7 +99,7 @@ impl Writer<'_> {
             (InstructionData::MultiAry { opcode: Opcode::Return, args }, _) if args.is_empty() => {
                 self.plain("ret void")
             }
-            _ if data.opcode().is_branch() => self.branch(block, inst),
+            _ if data.opcode().is_branch() => self.branch(inst),
             _ => Err(TextError::Opcode(data.opcode().to_string())),
         }
     }

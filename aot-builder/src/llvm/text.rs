@@ -133,7 +133,7 @@ impl Writer<'_> {
                     // Or what is rare would be done always, to spare a jump, and loads of both ways made one.
                     self.line(format_args!("  call void asm sideeffect \"\", \"~{{memory}}\"() #2"));
                 }
-                self.inst(block, inst)?;
+                self.inst(inst)?;
             }
         }
         self.line(format_args!("}}"));
@@ -263,7 +263,7 @@ impl Writer<'_> {
     }
 
     /// The end of a block.
-    pub fn branch(&mut self, block: Block, inst: Inst) -> Result<(), TextError> {
+    pub fn branch(&mut self, inst: Inst) -> Result<(), TextError> {
         let dfg = &self.func.dfg;
         match dfg.insts[inst] {
             InstructionData::Jump { destination, .. } => {
@@ -273,11 +273,11 @@ impl Writer<'_> {
             InstructionData::Brif { arg, blocks, .. } => {
                 let condition = self.truth(arg)?;
                 let targets = blocks.map(|call| call.block(&dfg.value_lists));
-                let pair = self.odds(block, targets);
-                let weights = self.weights.number(pair);
+                let odds = self.odds(targets).map(|pair| format!(", !prof !{}", self.weights.number(pair)));
+                let odds = odds.unwrap_or_default();
                 let labels = [0, 1].map(|at| self.label(inst, at, &blocks[at], targets[at]));
                 let [yes, no] = &labels;
-                self.line(format_args!("  br i1 {condition}, label %{yes}, label %{no}, !prof !{weights}"));
+                self.line(format_args!("  br i1 {condition}, label %{yes}, label %{no}{odds}"));
                 self.edges(inst, &blocks);
             }
             InstructionData::BranchTable { arg, table, .. } => {
@@ -311,13 +311,17 @@ impl Writer<'_> {
         }
     }
 
-    /// How often each way of a branch is taken.
-    fn odds(&self, from: Block, targets: [Block; 2]) -> (u64, u64) {
+    /// How often each way of a branch is taken, if it is known. What was never seen to happen may.
+    fn odds(&self, targets: [Block; 2]) -> Option<(u64, u64)> {
         let cold = targets.map(|to| self.func.layout.is_cold(to));
         match cold {
-            [true, false] => (RARE, WHOLE),
-            [false, true] => (WHOLE, RARE),
-            _ => self.lifted.odds(from, targets).unwrap_or((1, 1)),
+            [true, false] => Some((RARE, WHOLE)),
+            [false, true] => Some((WHOLE, RARE)),
+            _ => {
+                let (yes, no) = self.lifted.odds(targets[0])?;
+                let unused = 32 - (yes | no).leading_zeros().min(32);
+                Some(((yes >> unused).max(1), (no >> unused).max(1)))
+            }
         }
     }
 

@@ -74,6 +74,8 @@ pub(super) struct Facts {
     entered: HashSet<u64>,
     /// Addresses of blocks that had optimised code.
     optimised: HashSet<u64>,
+    /// For addresses of blocks: how often the branches behind them were taken, and how often not.
+    branches: HashMap<u64, [u64; 2]>,
 }
 
 impl Surroundings for Facts {
@@ -83,6 +85,10 @@ impl Surroundings for Facts {
 
     fn heat(&self, block: &Block) -> u64 {
         block.heat
+    }
+
+    fn ways(&self, block: &Block) -> [u64; 2] {
+        self.branches.get(&block.gpa).copied().unwrap_or_default()
     }
 
     /// What is hot is worth having twice.
@@ -211,6 +217,7 @@ fn regions(page: &ProfilePage, gpa: u64, least: u64) -> Vec<Region> {
         blocks.set_code(id, &code, block.bytes.into());
         blocks.get_mut(id).heat = block.heat;
         heat.insert(block.offset.into(), block.heat);
+        facts.branches.insert(gpa + u64::from(block.offset), block.ways);
         if block.entered {
             facts.entered.insert(gpa + u64::from(block.offset));
         }
@@ -276,8 +283,8 @@ impl Job {
     /// Lifts it, for another code generator than Cranelift's.
     pub fn lift(&self, compiler: &mut Compiler) -> Lifted {
         let mut links = Vec::new();
-        let (function, blocks) = compiler.lift(&self.region, self.place(&mut links));
-        Lifted::new(function, links, &blocks, &self.region)
+        let (function, sides) = compiler.lift(&self.region, self.place(&mut links));
+        Lifted::new(function, links, sides, &self.region)
     }
 
     /// What another code generator has made of it: code that begins with its function's, and what it names.
@@ -474,6 +481,7 @@ mod tests {
                 heat,
                 entered: offset == 12,
                 optimised,
+                ..ProfileBlock::default()
             };
             page.blocks =
                 vec![block(0, 8, 1000, false), block(8, 4, 1000, false), block(12, 8, 2000, optimised)];
@@ -528,6 +536,7 @@ mod tests {
             heat: 1000,
             entered: offset == 20,
             optimised: true,
+            ..ProfileBlock::default()
         };
         let blocks = vec![block(0, 4), block(4, 12), block(16, 4), block(20, 12)];
         let (roaming, beside) = (vec![4], vec![8]);

@@ -20,7 +20,7 @@ use crate::interp::granule_mask;
 /// What the file of a profile begins with.
 pub const PROFILE_MAGIC: [u8; 8] = *b"RVPROFIL";
 /// Version of the format.
-pub const PROFILE_VERSION: u32 = 3;
+pub const PROFILE_VERSION: u32 = 4;
 /// Bytes of a profile at most: what is larger is none.
 const LIMIT: usize = 1 << 30;
 /// Bytes of a granule.
@@ -40,6 +40,9 @@ pub struct ProfileBlock {
     pub entered: bool,
     /// It ran so much that it had optimised code with inline caches. How often it ran from then on is not known.
     pub optimised: bool,
+    /// How often the branch at its end was taken, and how often not, while the interpreter ran it. Zeroes if it ends
+    /// otherwise.
+    pub ways: [u64; 2],
 }
 
 /// A page of code.
@@ -82,8 +85,8 @@ impl ProfilePage {
         let known = (0..64).filter(|granule| taken.known >> granule & 1 != 0);
         let bytes = known.flat_map(|granule| &taken.bytes[granule * GRANULE..][..GRANULE]).copied().collect();
         let blocks = taken.blocks.into_iter().map(|(offset, ran)| {
-            let Ran { bytes, heat, entered, optimised } = ran;
-            ProfileBlock { offset, bytes, heat, entered, optimised }
+            let Ran { bytes, heat, entered, optimised, ways } = ran;
+            ProfileBlock { offset, bytes, heat, entered, optimised, ways }
         });
         ProfilePage {
             gpa,
@@ -110,11 +113,12 @@ impl ProfilePage {
         for at in (0..64).filter(|granule| new >> granule & 1 != 0).map(|granule| granule * GRANULE) {
             page[at..at + GRANULE].copy_from_slice(&its[at..at + GRANULE]);
         }
-        let ran = |&ProfileBlock { bytes, heat, entered, optimised, .. }: &ProfileBlock| Ran {
+        let ran = |&ProfileBlock { bytes, heat, entered, optimised, ways, .. }: &ProfileBlock| Ran {
             bytes,
             heat,
             entered,
             optimised,
+            ways,
         };
         let mut blocks: BTreeMap<u16, Ran> = self.blocks.iter().map(|b| (b.offset, ran(b))).collect();
         for block in &other.blocks {
@@ -122,6 +126,8 @@ impl ProfilePage {
             known.heat = known.heat.saturating_add(block.heat);
             known.entered |= block.entered;
             known.optimised |= block.optimised;
+            let both = known.ways.iter_mut().zip(block.ways);
+            both.for_each(|(way, more)| *way = way.saturating_add(more));
         }
         let union = |a: &[u16], b: &[u16]| {
             let mut all = [a, b].concat();
@@ -259,6 +265,22 @@ struct Ran {
     heat: u64,
     entered: bool,
     optimised: bool,
+    ways: [u64; 2],
+}
+
+/// A block that was translated.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    /// Offset of its first byte in the page.
+    pub offset: u32,
+    /// Offset behind its last.
+    pub end: u32,
+    /// Executions so far.
+    pub heat: u64,
+    /// To optimised code with inline caches.
+    pub optimised: bool,
+    /// As of [`ProfileBlock`].
+    pub ways: [u64; 2],
 }
 
 /// Collects a profile while a machine runs.
@@ -269,20 +291,20 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Blocks of a page were translated: offset, offset behind, executions so far, whether that is optimised code with
-    /// inline caches. Other code jumps to `entered`.
+    /// Blocks of a page were translated. Other code jumps to `entered`.
     pub(crate) fn saw(
         &self,
         memory: &AddressSpace,
         page: u64,
-        blocks: impl Iterator<Item = (u32, u32, u64, bool)> + Clone,
+        blocks: impl Iterator<Item = Seen> + Clone,
         entered: Option<u64>,
     ) {
         let mut now = Box::new([0; PAGE as usize]);
         if memory.read(page, &mut now[..]).is_err() {
             return;
         }
-        let spans = blocks.clone().map(|(from, to, ..)| granule_mask(from.into(), (to - from).into()));
+        let spans =
+            blocks.clone().map(|seen| granule_mask(seen.offset.into(), (seen.end - seen.offset).into()));
         let granules = spans.fold(0, |all, span| all | span);
         let mut pages = self.pages.lock();
         let versions = pages.entry(page).or_default();
@@ -299,11 +321,17 @@ impl Collector {
             }
         };
         current.known |= granules;
-        for (from, to, heat, optimised) in blocks {
-            let block = current.blocks.entry(from as u16).or_default();
-            block.bytes = (to - from) as u16;
-            block.heat = block.heat.max(heat);
-            block.optimised |= optimised;
+        for seen in blocks {
+            let block = current.blocks.entry(seen.offset as u16).or_default();
+            let bytes = (seen.end - seen.offset) as u16;
+            // Each time it tells of all that was counted, of the same branch; unless it was forgotten in between.
+            let more = seen.ways.iter().sum::<u64>() > block.ways.iter().sum();
+            if more || block.bytes != bytes {
+                block.ways = seen.ways;
+            }
+            block.bytes = bytes;
+            block.heat = block.heat.max(seen.heat);
+            block.optimised |= seen.optimised;
         }
         if let Some(block) = entered.and_then(|gpa| current.blocks.get_mut(&((gpa - page) as u16))) {
             block.entered = true;
@@ -401,6 +429,19 @@ mod tests {
             assert!(Profile::read(&other).is_err(), "byte {at}");
             assert!(Profile::read(&file[..at]).is_err(), "{at} bytes");
         }
+    }
+
+    #[test]
+    fn ways_of_branches_are_summed_over_runs() {
+        let run = |ways| {
+            let mut page = page(0x1000, 1, 0x13, &[(0, 7)]);
+            page.blocks[0].ways = ways;
+            Profile { pages: vec![page] }
+        };
+        let mut all = run([30, 2]);
+        all.merge(&run([0, 3]));
+        all.merge(&run([u64::MAX, 0]));
+        assert_eq!(all.pages[0].blocks[0].ways, [u64::MAX, 5]);
     }
 
     #[test]

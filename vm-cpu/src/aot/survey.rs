@@ -131,7 +131,7 @@ impl Survey {
                 bytes,
                 heat: HEAT,
                 entered,
-                optimised: false,
+                ..ProfileBlock::default()
             });
             ProfilePage { gpa, known: page.known, bytes, blocks: blocks.collect(), ..ProfilePage::default() }
         };

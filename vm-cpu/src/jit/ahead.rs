@@ -24,6 +24,7 @@ use super::slots::{FIRST_KEY, FIRST_SLOT};
 use super::strays::PATIENCE_AHEAD;
 use crate::aot::Image;
 use crate::aot::index::{Sieve, bits_at};
+use crate::aot::profile::Seen;
 use crate::aot::shared::Loaded;
 use crate::aot::unit::{AheadSite, AheadUnit};
 use crate::interp::{Block, granule_mask};
@@ -138,14 +139,15 @@ impl Ahead {
         .ok()
     }
 
-    /// Basic blocks of a unit: offset, offset behind, a heat that says nothing, and whether they have inline caches.
-    pub fn blocks(&self, unit: u32) -> Vec<(u32, u32, u64, bool)> {
+    /// Basic blocks of a unit; how often they ran is not known.
+    pub fn blocks(&self, unit: u32) -> Vec<Seen> {
         let sites = self.image.unit(unit as usize).map(|unit| unit.sites).unwrap_or_default();
         let starts = sites.iter().enumerate().filter(|&(at, _)| at == 0 || sites[at - 1].rest == 1);
         let blocks = starts.filter_map(|(at, first)| {
             let of_block = sites.get(at..at + usize::from(first.rest))?;
-            let (last, cached) = (of_block.last()?, of_block.iter().any(|site| site.slot != 0));
-            Some((first.offset.into(), u32::from(last.offset + last.bytes()), 0, cached))
+            let (last, optimised) = (of_block.last()?, of_block.iter().any(|site| site.slot != 0));
+            let (offset, end) = (first.offset.into(), u32::from(last.offset + last.bytes()));
+            Some(Seen { offset, end, optimised, ..Seen::default() })
         });
         blocks.collect()
     }

@@ -10,7 +10,7 @@ use cranelift_codegen::{Final, FinalizedRelocTarget, MachSrcLoc, verify_function
 use cranelift_frontend::FunctionBuilderContext;
 use thiserror::Error;
 
-use super::lift::{self, Binding, Place};
+use super::lift::{self, Binding, Place, Sides};
 use super::region::Region;
 use super::ways::ways_in;
 
@@ -117,12 +117,12 @@ impl Compiler {
         Ok(())
     }
 
-    /// What `region` is lifted to, for another code generator, and the blocks of it that are the region's.
-    pub fn lift(&mut self, region: &Region, place: Place<'_>) -> (ir::Function, Vec<ir::Block>) {
+    /// What `region` is lifted to, for another code generator, and which of its blocks are ways of the guest's branches.
+    pub fn lift(&mut self, region: &Region, place: Place<'_>) -> (ir::Function, Sides) {
         self.context.clear();
         let config = self.isa.frontend_config();
-        let blocks = lift::lift(&mut self.context.func, &mut self.builder, config, region, place);
-        (std::mem::replace(&mut self.context.func, ir::Function::new()), blocks)
+        let sides = lift::lift(&mut self.context.func, &mut self.builder, config, region, place);
+        (std::mem::replace(&mut self.context.func, ir::Function::new()), sides)
     }
 }
 

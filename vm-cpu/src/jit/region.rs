@@ -37,6 +37,8 @@ pub struct RegionBlock {
     pub end: u32,
     /// Executions, where they are known.
     pub heat: u64,
+    /// How often its branch was taken, and how often not, as far as that was counted.
+    pub ways: [u64; 2],
     /// Other code may jump here.
     pub entry: bool,
     /// Where control goes within the region.
@@ -102,6 +104,10 @@ pub trait Surroundings {
     fn has_region(&self, gpa: u64) -> bool;
     /// Executions of a block, by whatever engine.
     fn heat(&self, block: &Block) -> u64;
+    /// How often the branch at the end of a block was taken, and how often not, as far as that was counted.
+    fn ways(&self, block: &Block) -> [u64; 2] {
+        [block.taken, block.heat.saturating_sub(block.taken)]
+    }
     /// Whether a region whose first block ran `seed` times leads to the unit of a block that ran `heat` times,
     /// rather than to take it in.
     fn is_settled(&self, gpa: u64, heat: u64, seed: u64) -> bool {
@@ -186,9 +192,15 @@ impl Region {
         }
         returns.retain(|offset| insns.contains_key(offset));
         returns.truncate(RETURNS);
-        let heat = |offset: u32| blocks.known(page + u64::from(offset)).map_or(0, |block| around.heat(block));
-        let blocks = cut(&insns, &leaders, &entries, heat);
-        let mut region = Region { page, seed: first, blocks, returns, heat: around.heat(seed) };
+        let mut cut = cut(&insns, &leaders, &entries);
+        for block in &mut cut {
+            let Some(known) = blocks.known(page + u64::from(block.offset)) else { continue };
+            block.heat = around.heat(known);
+            if block.branches() && block.end - block.offset == known.bytes {
+                block.ways = around.ways(known);
+            }
+        }
+        let mut region = Region { page, seed: first, blocks: cut, returns, heat: around.heat(seed) };
         if around.enters_loops() {
             region.connect();
             region.blocks.iter_mut().for_each(|block| block.entry |= block.head);
@@ -324,6 +336,7 @@ impl RegionBlock {
             effects: Vec::new(),
             end: offset,
             heat: 0,
+            ways: [0; 2],
             entry: false,
             successors: Vec::new(),
             head: false,
@@ -335,6 +348,12 @@ impl RegionBlock {
             stale: 0,
             computed: 0,
         }
+    }
+
+    /// Whether it ends with a branch.
+    fn branches(&self) -> bool {
+        let (last, effects) = (self.insns.last(), self.effects.last());
+        last.zip(effects).is_some_and(|(last, effects)| matches!(end_of(last, effects), End::Branch(_)))
     }
 
     /// Takes in the instruction behind its last.
@@ -425,12 +444,10 @@ fn cut(
     insns: &BTreeMap<u32, (Insn, Effects)>,
     leaders: &BTreeSet<u32>,
     entries: &BTreeSet<u32>,
-    heat: impl Fn(u32) -> u64,
 ) -> Vec<RegionBlock> {
     let starts = leaders.iter().copied().filter(|start| insns.contains_key(start));
     let whole = starts.map(|offset| {
-        let mut block =
-            RegionBlock { heat: heat(offset), entry: entries.contains(&offset), ..RegionBlock::at(offset) };
+        let mut block = RegionBlock { entry: entries.contains(&offset), ..RegionBlock::at(offset) };
         while let Some(&(insn, effects)) = insns.get(&block.end) {
             block.push(&insn, effects);
             if end_of(&insn, &effects) != End::Next || leaders.contains(&block.end) || block.insns.len() == 64

@@ -19,7 +19,7 @@ use super::quick::{QuickShared, QuickStats};
 use super::region::{Region, Shape, Surroundings};
 use super::sites::{Known, assign_slots, sites_of};
 use super::slots::{FIRST_KEY, FIRST_SLOT, SlotPool, SlotRange};
-use crate::aot::profile::{Collector, Profile};
+use crate::aot::profile::{Collector, Profile, Seen};
 use crate::aot::shared::Loaded;
 use crate::aot::warm::Resident;
 use crate::hart::Cluster;
@@ -804,7 +804,13 @@ impl Worker {
             Err(_) => return false,
         }
         if let Some(collector) = &self.collector {
-            let blocks = region.blocks.iter().map(|block| (block.offset, block.end, region.heat, true));
+            let blocks = region.blocks.iter().map(|block| Seen {
+                offset: block.offset,
+                end: block.end,
+                heat: region.heat,
+                optimised: true,
+                ways: block.ways,
+            });
             collector.saw(&memory, page, blocks, None);
         }
         self.counts.regions.fetch_add(1, Relaxed);

@@ -66,6 +66,7 @@ impl Lifter<'_, '_> {
         }
         // Each way has a block of its own, even within the region: what only that way needs is computed there.
         let (taken_block, next_block) = (self.b.create_block(), self.b.create_block());
+        self.sides.extend([(taken_block, (self.at, 0)), (next_block, (self.at, 1))]);
         // The way that comes second is laid out next, so that a loop takes one jump.
         match self.compared {
             Some((value, code, a, b)) if value == cond && off <= 0 => {

@@ -24,6 +24,8 @@ mod system;
 pub(super) use self::float::{computes, float_condition_of, leaves_raw, stale_after};
 pub use self::place::{Binding, HELPER_WORDS, LINK_WORDS, NUMBER_WORD, Place, SITES_WORD, space};
 
+use std::collections::HashMap;
+
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F64, I32, I64};
 use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, SigRef, Signature, SourceLoc, Value};
@@ -129,7 +131,12 @@ pub(super) struct Lifter<'a, 'p> {
     float: float::State,
     /// The last comparison, to invert or select by.
     compared: Option<(Value, IntCC, Value, Value)>,
+    sides: Sides,
 }
+
+/// Blocks that ways of the guest's branches begin with: of which block of the region, and which way, 0 for the one
+/// taken.
+pub type Sides = HashMap<ir::Block, (usize, usize)>;
 
 /// Signature of a unit.
 pub fn unit_signature() -> Signature {
@@ -138,14 +145,14 @@ pub fn unit_signature() -> Signature {
     signature
 }
 
-/// Fills `func` with the region's code; gives the blocks that are the region's, in their order.
+/// Fills `func` with the region's code; gives the ways of its branches.
 pub fn lift(
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
     config: cranelift_codegen::isa::TargetFrontendConfig,
     region: &Region,
     place: Place<'_>,
-) -> Vec<ir::Block> {
+) -> Sides {
     func.signature = unit_signature();
     let mut next = 0;
     let mut kind = |name: &str| {
@@ -167,7 +174,7 @@ pub fn lift(
     b.switch_to_block(start);
     b.seal_block(start);
     let hart = b.ins().get_pinned_reg(I64);
-    let &[page, entry] = b.block_params(start) else { return Vec::new() };
+    let &[page, entry] = b.block_params(start) else { return Sides::new() };
     b.ins().store(kinds.state, page, hart, native!(page));
     let unit_sig = b.import_signature(unit_signature());
     let count = b.declare_var(I64);
@@ -198,6 +205,7 @@ pub fn lift(
         rounds: rounds::State::default(),
         float: float::State::default(),
         compared: None,
+        sides: Sides::new(),
     };
     lifter.vectors = lifter.touches_floats();
     if region.blocks.iter().any(|block| block.mixed != 0) {
@@ -208,10 +216,10 @@ pub fn lift(
         lifter.block(at);
         lifter.first_insn += region.blocks[at].insns.len();
     }
-    let blocks = std::mem::take(&mut lifter.blocks);
+    let sides = std::mem::take(&mut lifter.sides);
     lifter.b.seal_all_blocks();
     lifter.b.finalize(config);
-    blocks
+    sides
 }
 
 impl Lifter<'_, '_> {

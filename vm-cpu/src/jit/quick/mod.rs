@@ -209,7 +209,7 @@ mod tests {
         let insns: Vec<Insn> = moves.map(|insn| insn.expect("addi")).chain([insn]).collect();
         let sites: Vec<Site> = insns.iter().copied().map(Site::alone).collect();
         let effects: Vec<Effects> = insns.iter().map(Effects::of).collect();
-        let chosen = [Chosen { offset: 0, end: 0, first: 0, len: sites.len() }];
+        let chosen = [Chosen { offset: 0, end: 0, first: 0, len: sites.len(), ways: [0; 2] }];
         let (mut room, heat) = (Quick::default(), Heat::default());
         let mut writer = Writer {
             page: 0x8000_0000,

@@ -9,6 +9,7 @@ use super::exits::Target;
 use super::registers::Registers;
 use super::select::Chosen;
 use super::{Quick, Writer};
+use crate::aot::profile::Seen;
 use crate::interp::{Block, Blocks, granule_mask};
 use crate::jit::region::Shape;
 use crate::jit::service::{Jit, Unit};
@@ -152,13 +153,14 @@ impl Jit {
             }
         }
         if let Some(collector) = self.collector.as_ref().filter(|_| tail == 0) {
-            let heat = seed.heat;
-            collector.saw(
-                &memory,
-                page,
-                quick.chosen.iter().map(|block| (block.offset, block.end, heat, false)),
-                Some(seed.gpa),
-            );
+            let seen = quick.chosen.iter().map(|block| Seen {
+                offset: block.offset,
+                end: block.end,
+                heat: seed.heat,
+                ways: block.ways,
+                ..Seen::default()
+            });
+            collector.saw(&memory, page, seen, Some(seed.gpa));
         }
         self.quick.made(insns, bytes);
         Some(Translated::Now)

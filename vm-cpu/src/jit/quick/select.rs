@@ -25,6 +25,8 @@ pub(super) struct Chosen {
     /// Its instructions among those of the unit.
     pub first: usize,
     pub len: usize,
+    /// How often the branch at its end was taken, and how often not. Zeroes if it ends otherwise.
+    pub ways: [u64; 2],
 }
 
 impl Quick {
@@ -75,14 +77,17 @@ impl Quick {
                 });
             }
             let end = offset + block.bytes;
-            chosen.push(Chosen { offset, end, first: start, len });
+            let (Some(last), Some(of)) = (code.last(), effects.last()) else { continue };
+            let leaves = end_of(last, of);
+            let counts = matches!(leaves, End::Branch(_));
+            let ways = if counts { [block.taken, block.heat.saturating_sub(block.taken)] } else { [0; 2] };
+            chosen.push(Chosen { offset, end, first: start, len, ways });
             if block.tail_page != 0 {
                 break;
             }
-            let (Some(last), Some(of)) = (code.last(), effects.last()) else { continue };
             let here = i64::from(end) - i64::from(last.len);
             // What is pushed last comes next.
-            let (second, next) = match end_of(last, of) {
+            let (second, next) = match leaves {
                 End::Next | End::Runtime => (None, Some(i64::from(end))),
                 End::Branch(off) if block.taken * 2 > block.heat => (Some(i64::from(end)), Some(here + off)),
                 End::Branch(off) => (Some(here + off), Some(i64::from(end))),
