@@ -1,6 +1,6 @@
 // A four-byte instruction across a page boundary: it runs when both pages are there, wherever they lie; when the
 // second is missing the trap's pc is the instruction and its value the second page; when the first is missing
-// both are the instruction. Each half can be written anew. A two-byte instruction at the end of a page needs no second page.
+// both are the instruction. Each half may be written anew. What has two bytes at a page's end needs no second one.
 //
 // entry: M
 // modes: all

@@ -99,6 +99,20 @@ fn a_unit_of_an_image_gives_way_if_its_inline_caches_are_of_no_use_for_long() {
     }
 }
 
+#[test]
+fn a_profile_says_which_way_branches_went() {
+    let ahead = Ahead::default();
+    let path = ahead.profile();
+    let options = [&LEARNING[..], &["--profile", path.to_str().expect("text")]].concat();
+    run(&ahead, &TURNS.replace("TURNS", "4000"), &options);
+    let profile = Profile::read(&fs::read(ahead.profile()).expect("a profile")).expect("a profile");
+    let ways: Vec<[u64; 2]> =
+        profile.pages.iter().flat_map(|page| &page.blocks).map(|block| block.ways).collect();
+    // One that asks for a unit has not branched yet.
+    assert!(ways.iter().any(|&[taken, not]| taken > 8 && not <= 1), "a loop goes round: {ways:?}");
+    assert!(ways.contains(&[0, 0]), "a block that ends with a jump: {ways:?}");
+}
+
 /// Reads two words that lie beside each other 100 000 times in one page, then as often at the border of two.
 const ACROSS: &str = "
     auipc x5, 0x10

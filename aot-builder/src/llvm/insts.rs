@@ -31,7 +31,7 @@ const HELPER: &str = "call void asm sideeffect \"call *$0\", ";
 const TOUCHES: &str = "{r15},~{memory},~{flags}";
 
 impl Writer<'_> {
-    /// Writes an instruction of `block`.
+    /// Writes an instruction.
     pub fn inst(&mut self, inst: Inst) -> Result<(), TextError> {
         let data = self.func.dfg.insts[inst];
         let result = self.func.dfg.inst_results(inst).first().copied();

@@ -126,7 +126,9 @@ impl ProfilePage {
             known.heat = known.heat.saturating_add(block.heat);
             known.entered |= block.entered;
             known.optimised |= block.optimised;
-            let both = known.ways.iter_mut().zip(block.ways);
+            // One that ends elsewhere has another branch.
+            let same = known.bytes == block.bytes;
+            let both = known.ways.iter_mut().zip(block.ways).filter(|_| same);
             both.for_each(|(way, more)| *way = way.saturating_add(more));
         }
         let union = |a: &[u16], b: &[u16]| {
@@ -441,7 +443,10 @@ mod tests {
         let mut all = run([30, 2]);
         all.merge(&run([0, 3]));
         all.merge(&run([u64::MAX, 0]));
-        assert_eq!(all.pages[0].blocks[0].ways, [u64::MAX, 5]);
+        let mut longer = run([0, 7]);
+        longer.pages[0].blocks[0].bytes += 4;
+        all.merge(&longer);
+        assert_eq!(all.pages[0].blocks[0].ways, [u64::MAX, 5], "another branch");
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl Block {
         }
     }
 
+    /// How often the branch at its end was taken, and how often not, if it ends with one.
+    pub fn ways(&self) -> [u64; 2] {
+        [self.taken, self.heat.saturating_sub(self.taken)]
+    }
+
     /// It has a unit, by this cell; if the cell is 0, it had one and lost it: then it begins to count anew.
     pub fn set_cell(&mut self, cell: u64) {
         self.cell = cell;

@@ -106,7 +106,7 @@ pub trait Surroundings {
     fn heat(&self, block: &Block) -> u64;
     /// How often the branch at the end of a block was taken, and how often not, as far as that was counted.
     fn ways(&self, block: &Block) -> [u64; 2] {
-        [block.taken, block.heat.saturating_sub(block.taken)]
+        block.ways()
     }
     /// Whether a region whose first block ran `seed` times leads to the unit of a block that ran `heat` times,
     /// rather than to take it in.

@@ -131,6 +131,7 @@ pub(super) struct Lifter<'a, 'p> {
     float: float::State,
     /// The last comparison, to invert or select by.
     compared: Option<(Value, IntCC, Value, Value)>,
+    /// Blocks of branches so far.
     sides: Sides,
 }
 

@@ -80,7 +80,7 @@ impl Quick {
             let (Some(last), Some(of)) = (code.last(), effects.last()) else { continue };
             let leaves = end_of(last, of);
             let counts = matches!(leaves, End::Branch(_));
-            let ways = if counts { [block.taken, block.heat.saturating_sub(block.taken)] } else { [0; 2] };
+            let ways = if counts { block.ways() } else { [0; 2] };
             chosen.push(Chosen { offset, end, first: start, len, ways });
             if block.tail_page != 0 {
                 break;
